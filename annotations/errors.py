@@ -106,7 +106,7 @@ class NothingToExportError(ExportError):
 
 
 # What stands in messages of drivers and of the system, and says where a server keeps its things.
-PLACES = re.compile(
+PATHS_AND_URLS = re.compile(
     r"""connection\s(?:to\sserver\s)?(?:on\ssocket|at)\s.*?\sfailed:\s*  # whom a driver of PostgreSQL could not reach
     | \b(?:postgres\w*|sqlite|file)(?:\+\w+)?:/{1,4}[^\s'"“”<>]+  # URLs with an account or a file in them
     | (?<=['"“])(?:~?/|[A-Za-z]:\\)[^'"“”]+(?=['"”])  # a quoted path, which may hold spaces
@@ -116,6 +116,6 @@ PLACES = re.compile(
 )
 
 
-def without_places(message: object) -> str:
+def redact_paths(message: object) -> str:
     """A message as anybody may read it: without URLs of databases, sockets, and absolute paths, each given as “…”."""
-    return PLACES.sub("…", str(message))
+    return PATHS_AND_URLS.sub("…", str(message))

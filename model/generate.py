@@ -48,9 +48,9 @@ def main() -> None:
         device = processes.device(arguments.device)
         backend = open_backend(arguments.checkpoint, device=device, dtype=arguments.dtype)
         requests = processes.share([request(backend, prompt, arguments) for prompt in prompts])
-        places = {each.id: place_of(each, arguments.out, len(prompts)) for each in requests}
+        folders = {each.id: output_folder(each, arguments.out, len(prompts)) for each in requests}
         if arguments.resume:
-            requests = [each for each in requests if not is_made(each, places[each.id], backend.name)]
+            requests = [each for each in requests if not is_made(each, folders[each.id], backend.name)]
         if arguments.source is None or arguments.judge:
             warn(backend, [each.prompt for each in requests])
         events = backend.rollout(requests, at_once=arguments.batch)
@@ -60,7 +60,7 @@ def main() -> None:
             events = narrating(events)
         elif processes.is_first:
             events = counting(events, len(requests))
-        failed = write(events, places)
+        failed = write(events, folders)
     if failed:
         sys.exit(f"generate: {failed} of {len(requests)} failed; what they had drawn is in {arguments.out}")
 
@@ -118,7 +118,7 @@ def warn(backend: Backend, prompts: Iterable[str]) -> None:
             print(f"“{prompt[:80]}”: {warning}. It is drawn as well as it can be.", file=sys.stderr)
 
 
-def place_of(request: Request, out: Path, count: int) -> Path:
+def output_folder(request: Request, out: Path, count: int) -> Path:
     """The folder of a trajectory: of several each its own, named by its seed."""
     return out / f"{request.seed:05d}" if count > 1 else out
 
@@ -134,7 +134,7 @@ def is_made(request: Request, folder: Path, checkpoint: str) -> bool:
     return same and made.stop_reason not in (None, StopReason.FAILED, StopReason.CANCELLED)
 
 
-def write(events: Iterable[Event], places: Mapping[str, Path]) -> int:
+def write(events: Iterable[Event], folders: Mapping[str, Path]) -> int:
     """Follow the events and write every trajectory as it ends into its folder; returns how many failed."""
     trajectories: dict[str, Trajectory] = {}
     pictures: dict[str, list[FrameAdded | Preview]] = {}
@@ -147,7 +147,7 @@ def write(events: Iterable[Event], places: Mapping[str, Path]) -> int:
                 pictures.setdefault(key, []).append(event)
             case TrajectoryFinished() | Failed():
                 failed += isinstance(event, Failed)
-                save(trajectories.pop(key), pictures.pop(key, []), places[key])
+                save(trajectories.pop(key), pictures.pop(key, []), folders[key])
     return failed
 
 

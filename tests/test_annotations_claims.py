@@ -13,7 +13,7 @@ from annotations.queue.assignment import Progress, claim, heartbeat, leave, prog
 from annotations.queue.submission import SubmitResult, save, skip_item, submit
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
-from annotations.schema.project import Order, Skipping, Use
+from annotations.schema.project import ItemPurpose, Order, Skipping
 from annotations.store.items import NewItem
 from annotations.store.leases import LEASE
 from annotations.store.store import Store, open_store
@@ -144,7 +144,7 @@ def test_what_comes_too_late_is_kept_and_its_writer_told(store, clock):
     taken = claim(store, "team", "bob")
     late = [answer(turn, "ann", key="late", verdict_right="no", reason_correction="it is a dog.")]
     receipt = submit(store, turn.item, "ann", late)  # bob has the item, and keeps it
-    assert (receipt.result, receipt.completed) == (SubmitResult.EXTRA, True)
+    assert (receipt.result, receipt.completed) == (SubmitResult.OVER_QUOTA, True)
     assert "kept, but do not count" in receipt.message
     assert submit(store, turn.item, "bob", [answer(taken, "bob")]).result is SubmitResult.COUNTED
     assert submit(store, turn.item, "ann", late) == receipt  # a retry hears the same
@@ -175,7 +175,7 @@ def test_a_lease_that_lapsed_does_not_come_back_to_life_with_an_earlier_clock(st
     clock.go(hours=-1)
     assert claim(store, "team", "ann") is None
     assert submit(store, turn.item, "bob", [answer(turn, "bob")]).result is SubmitResult.COUNTED
-    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).result is SubmitResult.EXTRA
+    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).result is SubmitResult.OVER_QUOTA
 
 
 def test_a_clock_that_jumps_ahead_costs_nobody_their_answer(store, clock):
@@ -228,9 +228,9 @@ def test_unfinished_work_of_another_tab_never_takes_the_place_of_what_was_submit
 def test_the_next_item_can_be_fetched_ahead(store):
     first, second = make(store, 2, overlap=1)
     turn = claim(store, "team", "ann")
-    ahead = claim(store, "team", "ann", without=turn.item)
+    ahead = claim(store, "team", "ann", exclude_item=turn.item)
     assert (turn.trajectory_id, ahead.trajectory_id) == (first, second)
-    assert claim(store, "team", "ann", without=turn.item).item == ahead.item
+    assert claim(store, "team", "ann", exclude_item=turn.item).item == ahead.item
     assert claim(store, "team", "bob") is None
     submit(store, turn.item, "ann", [answer(turn, "ann")])
     assert claim(store, "team", "ann").item == ahead.item
@@ -240,7 +240,7 @@ def test_the_next_item_can_be_fetched_ahead(store):
 def test_a_page_that_closes_leaves_all_it_held_at_once_and_its_first_item_comes_back_first(store, clock):
     make(store, 2, overlap=1)
     turn = claim(store, "team", "ann")
-    ahead = claim(store, "team", "ann", without=turn.item)
+    ahead = claim(store, "team", "ann", exclude_item=turn.item)
     left = {turn.item: store.clock(), ahead.item: store.clock()}
     commits: list[str] = []
     with store.database.writing() as session:
@@ -257,9 +257,9 @@ def test_an_item_that_was_shown_comes_before_one_that_was_fetched_ahead_and_is_h
     make(store, 2, overlap=1)
     turn = claim(store, "team", "ann")
     clock.go(seconds=1)
-    ahead = claim(store, "team", "ann", without=turn.item)
+    ahead = claim(store, "team", "ann", exclude_item=turn.item)
     leave(store, "ann", turn.item)  # the page was closed before the other was there
-    assert [claim(store, "team", "ann").item, claim(store, "team", "ann", without=turn.item).item] == [
+    assert [claim(store, "team", "ann").item, claim(store, "team", "ann", exclude_item=turn.item).item] == [
         turn.item,
         ahead.item,
     ]
@@ -362,7 +362,7 @@ def test_a_new_annotator_practises_first_and_is_told_what_was_right(store):
     for number, right in ((10, "yes"), (11, "no"), (12, "no")):
         id = save_one(store, number, segments=aha()[0].segments[:3])
         gold = {"segment": 2, "answers": {"verdict_right": right}, "because": "Count them."}
-        store.add_items("team", [NewItem(id, use=Use.PRACTICE, gold=(gold,))])
+        store.add_items("team", [NewItem(id, use=ItemPurpose.PRACTICE, gold=(gold,))])
     told = []
     for _ in range(3):
         turn = claim(store, "team", "ann")
@@ -379,7 +379,7 @@ def test_gold_is_mixed_in_by_its_share_and_looks_like_work(store):
     for number in range(60, 100):
         id = save_one(store, number, segments=aha()[0].segments[:3])
         gold = {"segment": 2, "answers": {"verdict_right": "yes"}}
-        golden += store.add_items("team", [NewItem(id, use=Use.GOLD, gold=(gold,))])
+        golden += store.add_items("team", [NewItem(id, use=ItemPurpose.GOLD, gold=(gold,))])
     uses = []
     for _ in range(50):
         turn = claim(store, "team", "ann")

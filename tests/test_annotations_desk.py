@@ -14,7 +14,7 @@ from annotations.queue.practice import PracticeResult
 from annotations.queue.stock_reasons import USUAL, stock_reasons
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
-from annotations.schema.project import Example, Use
+from annotations.schema.project import Example, ItemPurpose
 from annotations.store.items import NewItem
 from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store, open_store
@@ -70,7 +70,7 @@ def test_a_flag_needs_a_note_and_an_item_that_was_given(store: Store):
 def test_a_flagged_drawing_that_is_deleted_stays_hidden_and_is_not_listed(store: Store):
     item = claimed(store)
     flags.flag(store, item, "ada", "A note.")
-    store.hide(assignment.place_of(store, item)[1], by="ada")
+    store.hide(assignment.item_location(store, item)[1], by="ada")
     assert flags.flags(store, REFLECTIONS) == []
     store.clock = lambda: NOW + timedelta(days=2)
     assert store.purge() == 0
@@ -80,11 +80,11 @@ def test_the_list_of_own_items_has_the_newest_first_and_tells_no_practice(store:
     ids = [listed.id for listed in store.trajectories()]
     store.create_project(replace(REFLECTIONS_PROJECT, id="team", name="Team", collects=False, practice=1))
     known = ({"segment": 2, "answers": {"verdict_right": "yes"}},)
-    store.add_items("team", [NewItem(ids[0], use=Use.PRACTICE, gold=known), *map(NewItem, ids[1:])])
+    store.add_items("team", [NewItem(ids[0], use=ItemPurpose.PRACTICE, gold=known), *map(NewItem, ids[1:])])
     for number in range(3):
         store.clock = lambda number=number: NOW + timedelta(minutes=number)
         item = assignment.claim(store, "team", "ada").item
-        run = assignment.place_of(store, item)[1]
+        run = assignment.item_location(store, item)[1]
         if number < 2:
             said = [Annotation(run, at, "ada", {"verdict_right": "yes"}, seconds=4.0 + number) for at in (2, 4)]
             submission.submit(store, item, "ada", said)
@@ -117,10 +117,10 @@ def test_practice_tells_what_was_right_of_an_answer_and_can_be_done_again(store:
     ids = [listed.id for listed in store.trajectories()]
     store.create_project(replace(REFLECTIONS_PROJECT, id="team", name="Team", collects=False, practice=2))
     known = tuple({"segment": at, "answers": {"verdict_right": "yes"}, "because": "Count."} for at in (2, 4))
-    store.add_items("team", [*(NewItem(id, use=Use.PRACTICE, gold=known) for id in ids[:2]), NewItem(ids[2])])
+    store.add_items("team", [*(NewItem(id, use=ItemPurpose.PRACTICE, gold=known) for id in ids[:2]), NewItem(ids[2])])
     for answers in (("yes", "yes"), ("yes", "no")):
         item = assignment.claim(store, "team", "ada").item
-        run = assignment.place_of(store, item)[1]
+        run = assignment.item_location(store, item)[1]
         for at, verdict in zip((2, 4), answers, strict=True):
             assert submission.submit(
                 store, item, "ada", [Annotation(run, at, "ada", {"verdict_right": verdict})]

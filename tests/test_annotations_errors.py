@@ -5,7 +5,7 @@ import logging
 import pytest
 from sqlalchemy import text
 
-from annotations.errors import DatabaseError, without_places
+from annotations.errors import DatabaseError, redact_paths
 from annotations.store.store import open_store
 
 SAID = [
@@ -23,7 +23,7 @@ SAID = [
 
 @pytest.mark.parametrize("said", SAID)
 def test_a_message_names_no_socket_no_url_and_no_path(said: str):
-    told = without_places(said)
+    told = redact_paths(said)
     assert "…" in told
     assert not any(word in told for word in ("secret", "internal", "10.1", "postgresql", "/srv", "/run", "Users"))
 
@@ -32,7 +32,7 @@ def test_a_message_names_no_socket_no_url_and_no_path(said: str):
     "said", ["a cat and/or a dog", "1 / 2", "see https://example.org/help/me", "wanted 3:4", "got images/1.png"]
 )
 def test_other_words_are_left_alone(said: str):
-    assert without_places(said) == said
+    assert redact_paths(said) == said
 
 
 def test_a_path_in_an_error_of_the_database_goes_to_the_log_alone(tmp_path, caplog):

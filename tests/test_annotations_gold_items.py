@@ -7,13 +7,13 @@ from test_annotations_samples import aha, judged
 
 from annotations.errors import NotFoundError, ProjectError
 from annotations.queue import assignment, review
-from annotations.queue.gold_accuracy import GoldRecord, standing
 from annotations.queue.gold_items import LONGEST_WHY, right_answers, set_use
+from annotations.queue.own_gold_accuracy import GoldRecord, gold_accuracy_of
 from annotations.queue.progress import project_answers, project_counts
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
-from annotations.schema.project import Use
+from annotations.schema.project import ItemPurpose
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 
@@ -48,7 +48,9 @@ def exported(store) -> int:
 
 def test_what_all_say_alike_becomes_right_and_who_answers_is_checked_by_it(store):
     item = filled(store, "yes", "no")
-    assert set_use(store, item, Use.GOLD) == 3  # on one verdict they differ, on the other and both ratings they do not
+    assert (
+        set_use(store, item, ItemPurpose.GOLD) == 3
+    )  # on one verdict they differ, on the other and both ratings they do not
     told = project_answers(store, "team")
     assert {one["segment"]: one["answers"] for one in told.gold[item]} == {
         2: {"reason_rating": 4},
@@ -63,7 +65,7 @@ def test_what_a_reviewer_has_decided_is_right_whatever_others_say(store):
     trajectory_id = store.annotations()[0].trajectory_id
     decided = Annotation(trajectory_id, 2, "rev", {"verdict_right": "no"}, key="d")
     review.decide(store, item, "rev", [decided])
-    assert set_use(store, item, Use.GOLD) == 1
+    assert set_use(store, item, ItemPurpose.GOLD) == 1
     assert project_answers(store, "team").gold[item][0]["answers"] == {"verdict_right": "no"}
 
 
@@ -75,16 +77,16 @@ def test_what_a_reviewer_has_decided_is_no_answer_of_theirs_to_gold(store):
         [item] = store.add_items("team", [NewItem(id)])
         answer(store, id, item, "ann", "yes", key=f"{number}-")
         review.decide(store, item, "rev", [Annotation(id, 2, "rev", {"verdict_right": "no"}, key=f"d{number}")])
-        set_use(store, item, Use.GOLD)
-    assert standing(store, "rev", "team") is None
-    assert standing(store, "ann", "team") == GoldRecord(0, 10)
+        set_use(store, item, ItemPurpose.GOLD)
+    assert gold_accuracy_of(store, "rev", "team") is None
+    assert gold_accuracy_of(store, "ann", "team") == GoldRecord(0, 10)
 
 
 def test_who_is_new_practises_on_it_and_what_was_said_before_still_counts(store):
     item = filled(store, "yes", "yes")
     before = exported(store)
     assert before > 0
-    set_use(store, item, Use.PRACTICE, because=" Look at the count. ")
+    set_use(store, item, ItemPurpose.PRACTICE, because=" Look at the count. ")
     assert exported(store) == before
     assert {a.annotator for a in project_answers(store, "team").submitted} == {"ann", "bob"}
     turn = assignment.claim(store, "team", "new")
@@ -102,28 +104,30 @@ def test_who_is_new_practises_on_it_and_what_was_said_before_still_counts(store)
 
 def test_practice_stays_practice_and_gold_becomes_work_again(store):
     item = filled(store, "yes", "yes")
-    set_use(store, item, Use.GOLD)
+    set_use(store, item, ItemPurpose.GOLD)
     assert assignment.claim(store, "team", "new") is None  # gold comes by lot, and there is no share of it
-    assert set_use(store, item, Use.WORK) == 0
+    assert set_use(store, item, ItemPurpose.WORK) == 0
     assert project_counts(store)["team"].items == 1 and project_answers(store, "team").gold == {}
     assert assignment.claim(store, "team", "new") is None  # two have answered it, and two were wanted
-    set_use(store, item, Use.PRACTICE)
+    set_use(store, item, ItemPurpose.PRACTICE)
     trajectory_id = assignment.claim(store, "team", "new").trajectory_id
     answer(store, trajectory_id, item, "new", "no")
-    assert set_use(store, item, Use.PRACTICE, because="Better said.") == 4  # who has learnt by it decides nothing
+    assert (
+        set_use(store, item, ItemPurpose.PRACTICE, because="Better said.") == 4
+    )  # who has learnt by it decides nothing
     assert {a.annotator for a in project_answers(store, "team").submitted} == {"ann", "bob"}
     with pytest.raises(ProjectError, match="learnt by this"):
-        set_use(store, item, Use.WORK)
+        set_use(store, item, ItemPurpose.WORK)
 
 
 def test_what_nobody_knows_is_refused_and_nothing_changes(store):
     item = filled(store)
     with pytest.raises(ProjectError, match="decide it first"):
-        set_use(store, item, Use.GOLD)
+        set_use(store, item, ItemPurpose.GOLD)
     with pytest.raises(ProjectError, match="shorten it"):
-        set_use(store, item, Use.GOLD, because="x" * (LONGEST_WHY + 1))
+        set_use(store, item, ItemPurpose.GOLD, because="x" * (LONGEST_WHY + 1))
     with pytest.raises(NotFoundError):
-        set_use(store, item + 1, Use.GOLD)
+        set_use(store, item + 1, ItemPurpose.GOLD)
     assert project_counts(store)["team"].gold == 0
 
 

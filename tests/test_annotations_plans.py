@@ -10,7 +10,7 @@ from annotations.queue.assignment import claim, heartbeat, holds
 from annotations.queue.submission import save, skip_item, submit
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
-from annotations.schema.project import Order, Skipping, Use
+from annotations.schema.project import ItemPurpose, Order, Skipping
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 
@@ -28,9 +28,9 @@ def store(tmp_path):
 
 def fill(store: Store, project) -> None:
     store.create_project(project)
-    for number, use in enumerate([Use.WORK] * 6 + [Use.GOLD] * 2 + [Use.PRACTICE] * 2):
+    for number, use in enumerate([ItemPurpose.WORK] * 6 + [ItemPurpose.GOLD] * 2 + [ItemPurpose.PRACTICE] * 2):
         trajectory, pictures = aha(number, segments=aha(number)[0].segments[:3])
-        gold = ({"segment": 2, "answers": {"verdict_right": "yes"}},) if use is not Use.WORK else ()
+        gold = ({"segment": 2, "answers": {"verdict_right": "yes"}},) if use is not ItemPurpose.WORK else ()
         id = store.save(trajectory, pictures, owner="visitor")
         store.add_items(project.id, [NewItem(id, use=use, gold=gold)])
 
@@ -58,7 +58,7 @@ def look_throughs(store: Store, work) -> set[str]:
 
 def one_turn(store: Store, annotator: str) -> None:
     turn = claim(store, "team", annotator)
-    claim(store, "team", annotator, without=turn.item)
+    claim(store, "team", annotator, exclude_item=turn.item)
     assert holds(store, turn.item, annotator)
     heartbeat(store, turn.item, annotator)
     said: Annotation = judged(turn.trajectory_id, 2, annotator, verdict_right="yes")

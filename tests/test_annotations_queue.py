@@ -34,7 +34,7 @@ def test_an_empty_store_has_nothing_to_ask(store):
 def test_the_oldest_waits_until_every_reflection_of_it_is_answered(store):
     newer, older = save(store, 5), save(store, 1)
     assert shown(store, "ann") == older
-    assert shown(store, "ann", without=claim(store, REFLECTIONS, "ann").item) == newer
+    assert shown(store, "ann", exclude_item=claim(store, REFLECTIONS, "ann").item) == newer
     store.annotate(judged(older, verdict_right="yes"))
     store.annotate(judged(older, verdict_right="no"))  # the same one again
     store.annotate(Annotation(older, 0, "ann", {"thought_rating": 3}))  # not a reflection

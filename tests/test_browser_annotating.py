@@ -17,7 +17,7 @@ from annotations.db.tables import LeaseRow
 from annotations.queue import flags
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, CHECKLIST, RANKED, REFLECTIONS_PROJECT, RICH
-from annotations.schema.project import Role, Use
+from annotations.schema.project import ItemPurpose, Role
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 
@@ -39,7 +39,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         store.create_project(ARENA)
         pears = [store.save(*aha(20 + number, prompt="two pears"), owner="visitor") for number in range(13)]
         known = ({"segment": 1, "answers": {"alignment": 5}, "because": "Both are there."},)
-        store.add_items(RICH.id, [NewItem(pears[0], use=Use.PRACTICE, gold=known), *map(NewItem, pears[1:])])
+        store.add_items(RICH.id, [NewItem(pears[0], use=ItemPurpose.PRACTICE, gold=known), *map(NewItem, pears[1:])])
         store.add_items(ARENA.id, [NewItem(*pears[:2])])
         hidden = {"id": "hidden", "name": "Hidden", "collects": False, "hides_verdict": True}
         store.create_project(replace(REFLECTIONS_PROJECT, **hidden, reasons=("one is green.",)))

@@ -32,7 +32,7 @@ from annotations.schema.forms.registry import FORMS
 from annotations.schema.forms.tags import Tags
 from annotations.schema.forms.text import Text
 from annotations.schema.forms.words import Words
-from annotations.schema.project import Project, Use
+from annotations.schema.project import ItemPurpose, Project
 from annotations.schema.questions import Question
 from annotations.store.items import NewItem
 from annotations.store.store import Store
@@ -149,7 +149,7 @@ def test_a_reviewers_decision_about_all_forms_becomes_gold_by_which_others_are_c
     assert "Decided" in review.decide(view.case, json.dumps(FILLED), request).note
     kinds = {a.segment: a.decision for a in project_answers(worked, "nine").decisions}
     assert kinds == dict.fromkeys((1, 3, None), Decision.ACCEPTED)
-    assert set_use(worked, view.case.item, Use.GOLD) == 10  # of eleven, for a text is nobody's right answer
+    assert set_use(worked, view.case.item, ItemPurpose.GOLD) == 10  # of eleven, for a text is nobody's right answer
     right = accuracy(project_answers(worked, "nine"))
     assert (right["ada"].right, right["bob"].right) == (1, 0)  # bob's second picture was wrong
     forms = {question.name: question.form for question in NINE.questions}

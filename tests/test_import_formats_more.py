@@ -34,7 +34,7 @@ from annotations.importing import answer_storage, staging
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.hub_datasets import streamed
 from annotations.importing.importer import bring_in, main, records, rehearse
-from annotations.schema.project import Project, Use
+from annotations.schema.project import ItemPurpose, Project
 from annotations.store import imported_records
 from annotations.store.store import Store, open_store
 from model.trajectory import Image, Reflection, Thought
@@ -133,8 +133,8 @@ def test_what_experts_judged_becomes_gold(store: Store, tmp_path: Path):
     with store.database.reading() as session:
         gold = session.execute(select(ItemRow.use, ItemRow.gold).where(ItemRow.project_id == "imported-gold")).all()
     assert [(use, entry[0]["answers"]) for use, entry in gold] == [
-        (Use.GOLD, {"shows_prompt": "no"}),
-        (Use.GOLD, {"shows_prompt": "yes"}),
+        (ItemPurpose.GOLD, {"shows_prompt": "no"}),
+        (ItemPurpose.GOLD, {"shows_prompt": "yes"}),
     ]
     assert gold[0].gold[0]["because"] == "The car is blue."
     assert report.trajectories == 2

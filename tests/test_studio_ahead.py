@@ -13,7 +13,7 @@ from annotations.auth import accounts
 from annotations.auth.accounts import add
 from annotations.ops import queue_checks
 from annotations.queue import assignment
-from annotations.schema.project import Project, Role, Use
+from annotations.schema.project import ItemPurpose, Project, Role
 from annotations.schema.questions import QUESTIONS
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
@@ -34,12 +34,12 @@ def by(store: Store, name: str, page: str = "") -> SimpleNamespace:
     return SimpleNamespace(query_params=query, session_hash=page or f"page of {name}", headers={"cookie": cookie})
 
 
-def fill(store: Store, count: int, use: Use = Use.WORK, **changes) -> list[str]:
+def fill(store: Store, count: int, use: ItemPurpose = ItemPurpose.WORK, **changes) -> list[str]:
     ids = []
     for number in range(count):
         trajectory, pictures = aha(number, f"{number} apples for {use}", **changes)
         ids.append(store.save(trajectory, pictures, owner="visitor"))
-    gold = ({"segment": 2, "answers": {"verdict_right": "yes"}},) if use is not Use.WORK else ()
+    gold = ({"segment": 2, "answers": {"verdict_right": "yes"}},) if use is not ItemPurpose.WORK else ()
     store.add_items("one-each", [NewItem(id, use=use, gold=gold) for id in ids])
     return ids
 
@@ -162,7 +162,7 @@ def test_what_is_done_is_not_given_back_one_by_one_when_the_page_is_closed(store
 def test_nobody_practises_more_than_wanted_because_the_next_is_fetched_ahead(store, desk):
     store.create_project(dataclasses.replace(ONE_EACH, practice=1))
     fill(store, 2, segments=SHORT)
-    fill(store, 3, Use.PRACTICE, segments=SHORT)
+    fill(store, 3, ItemPurpose.PRACTICE, segments=SHORT)
     ada = by(store, "ada")
     view = desk.start(ada)
     assert "for practice;" in view.learnt

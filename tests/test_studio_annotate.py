@@ -58,7 +58,7 @@ def submit(
 def shown(desk: AnnotateHandlers, view: AnnotateView) -> Item:
     """What the page shows, by the token that it keeps."""
     token = ItemToken.read(view.token)
-    project, trajectory_id = assignment.place_of(desk.store, token.item)
+    project, trajectory_id = assignment.item_location(desk.store, token.item)
     return shown_again(token, project, desk.store.trajectory(trajectory_id))
 
 

@@ -15,12 +15,12 @@ from annotations.auth import accounts
 from annotations.auth.accounts import add
 from annotations.metrics.gold_answers import Feedback
 from annotations.queue import assignment, flags, submission
-from annotations.queue.gold_accuracy import GoldRecord, standing
+from annotations.queue.own_gold_accuracy import GoldRecord, gold_accuracy_of
 from annotations.queue.practice import PracticeResult
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.forms.tags import Tags
-from annotations.schema.project import Project, Role, Skipping, Use
+from annotations.schema.project import ItemPurpose, Project, Role, Skipping
 from annotations.schema.questions import QUESTIONS, SKIP_REASON, Question
 from annotations.store.items import NewItem
 from annotations.store.store import Store
@@ -57,7 +57,7 @@ def fill(store: Store, project: Project = ONE_EACH, count: int = 2) -> list[str]
 
 def at(desk: AnnotateHandlers, view: AnnotateView) -> tuple[str, int]:
     showing = ItemToken.read(view.token)
-    return assignment.place_of(desk.store, showing.item)[1], showing.segment
+    return assignment.item_location(desk.store, showing.item)[1], showing.segment
 
 
 def submit(desk: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace, *answer) -> AnnotateView:
@@ -191,7 +191,7 @@ def test_who_practises_is_told_what_was_right(store, desk):
     trajectory, pictures = aha(0)
     id = store.save(trajectory, pictures, owner="visitor")
     known = tuple({"segment": at, "answers": {"verdict_right": "yes"}, "because": "Count <them>."} for at in (2, 4))
-    store.add_items("one-each", [NewItem(id, use=Use.PRACTICE, gold=known)])
+    store.add_items("one-each", [NewItem(id, use=ItemPurpose.PRACTICE, gold=known)])
     view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
     assert "for practice" in view.learnt and "feedback" not in view.learnt
     told = submit(desk, view, request, "no", None, "there are two apples.")  # the model had said no, rightly
@@ -263,13 +263,13 @@ def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
     for number in range(6):
         trajectory, pictures = aha(number)
         id = store.save(trajectory, pictures, owner="visitor")
-        [item] = store.add_items("one-each", [NewItem(id, use=Use.GOLD, gold=known)])
-        assignment.take(store, "one-each", id, "ada")
+        [item] = store.add_items("one-each", [NewItem(id, use=ItemPurpose.GOLD, gold=known)])
+        assignment.claim_specific(store, "one-each", id, "ada")
         for segment in (2, 4):
             answer = ("no", None, "there are two apples.") if (number, segment) == (0, 2) else ("yes", 4, None)
             token = json.dumps([item, segment, f"key{number}{segment}", 0])
             desk.submit("one-each", token, filled(token, *answer), request)
-        seen.append(standing(store, "ada", "one-each"))
+        seen.append(gold_accuracy_of(store, "ada", "one-each"))
     assert seen[:4] == [None] * 4
     assert seen[4:] == [GoldRecord(9, 10)] * 2
     assert "90 % as known" in desk.start(by(store, "ada", project="one-each")).progress
@@ -334,27 +334,27 @@ def test_nothing_that_is_told_reacts_to_answers_of_gold_that_are_sent_again_undo
         trajectory, pictures = aha(number)
         ids.append(store.save(replace(trajectory, segments=trajectory.segments[:3]), pictures, owner="visitor"))
     gold = ({"segment": 2, "answers": {"verdict_right": "yes"}},)
-    use = [Use.GOLD if number % 2 else Use.WORK for number in range(24)]
-    new = [NewItem(id, use=u, gold=gold if u is Use.GOLD else ()) for id, u in zip(ids, use, strict=True)]
+    use = [ItemPurpose.GOLD if number % 2 else ItemPurpose.WORK for number in range(24)]
+    new = [NewItem(id, use=u, gold=gold if u is ItemPurpose.GOLD else ()) for id, u in zip(ids, use, strict=True)]
     items = store.add_items("one-each", new)
     store.change_project(replace(store.project("one-each"), gold_share=0.3, overlap=None))
     for item, run in zip(items, ids, strict=True):
-        assert assignment.take(store, "one-each", run, "ada") is not None  # gold is taken like others
+        assert assignment.claim_specific(store, "one-each", run, "ada") is not None  # gold is taken like others
         submission.submit(store, item, "ada", [answer(run, item, "yes")])
-    told = standing(store, "ada", "one-each")
+    told = gold_accuracy_of(store, "ada", "one-each")
     assert told == GoldRecord(10, 10)
     seen = assignment.progress(store, "ada", "one-each")
     for item, run in zip(items, ids, strict=True):
         submission.submit(store, item, "ada", [answer(run, item, "no")])
-        assert standing(store, "ada", "one-each") == told
+        assert gold_accuracy_of(store, "ada", "one-each") == told
         assert assignment.progress(store, "ada", "one-each") == seen
         store.undo(run, 2, "ada", project="one-each", item=item)
         store.undo(run, 2, "ada", project="one-each", item=item)
-        assert standing(store, "ada", "one-each") == told
+        assert gold_accuracy_of(store, "ada", "one-each") == told
         left = assignment.progress(store, "ada", "one-each")
         assert (left.done, left.items) in ((seen.done - 1, seen.items - 1), (seen.done - 1, seen.items))
         submission.skip_item(store, item, "ada")
-        assert standing(store, "ada", "one-each") == told
+        assert gold_accuracy_of(store, "ada", "one-each") == told
         submission.submit(store, item, "ada", [answer(run, item, "yes")])
         assert assignment.progress(store, "ada", "one-each") == seen
 

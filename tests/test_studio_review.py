@@ -23,7 +23,7 @@ from annotations.queue.review import decide, restore_revision, returned
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
-from annotations.schema.project import Role, Use
+from annotations.schema.project import ItemPurpose, Role
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 from studio.auth.identity import Identity
@@ -234,7 +234,7 @@ def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_s
         "an answer": lambda: store.annotate(Annotation("t2", 2, "ann", {"verdict_right": "no"}, project="team")),
         "a decision": lambda: decide(store, items[0], "rev", [Annotation("t0", 2, "rev", {"verdict_right": "no"})]),
         "an undo": lambda: store.undo("t2", 2, "ann", project="team"),
-        "practice": lambda: set_use(store, items[2], Use.PRACTICE),
+        "practice": lambda: set_use(store, items[2], ItemPurpose.PRACTICE),
         "other words": lambda: store.change_project(
             replace(TEAM, questions=(replace(TEAM.questions[0], help="Look."), *TEAM.questions[1:]))
         ),
@@ -281,7 +281,7 @@ def test_accuracy_is_of_gold_alone(store):
     store.create_project(replace(TEAM, gold_share=0.5))
     keep(store, 0), keep(store, 1)
     right = ({"segment": 2, "answers": {"verdict_right": "yes"}},)
-    store.add_items("team", [NewItem("t0", use=Use.GOLD, gold=right), NewItem("t1")])
+    store.add_items("team", [NewItem("t0", use=ItemPurpose.GOLD, gold=right), NewItem("t1")])
     for who, verdict in (("ann", "yes"), ("bob", "no")):
         for id in ("t0", "t1"):
             for segment in (2, 5):

@@ -23,7 +23,7 @@ from studio.teaching.corrections import corrections_of, count_written
 from studio.teaching.jobs import TeachingJobs
 from studio.teaching.section import TeachHandlers
 from studio.training.provenance import learners
-from studio.training.run_form import place_of
+from studio.training.run_form import runs_dir
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="page", headers={}, cookies={})
 PATIENCE = 300.0  # seconds
@@ -83,7 +83,7 @@ def test_a_lesson_draws_for_whoever_taught_it_and_becomes_a_checkpoint(desk, sto
     [name] = [name for name in desk.checkpoints.names if name != "tiny"]
     assert desk.checkpoints.named(name).name == name and desk.checkpoints_of(VISIT).named("tiny").name == "tiny"
     revisions = [annotation.id for annotation in store.annotations()]
-    assert learners(place_of(store), revisions) == {id: [name] for id in revisions}
+    assert learners(runs_dir(store), revisions) == {id: [name] for id in revisions}
 
 
 def test_a_lesson_ends_with_its_page_and_when_it_takes_too_long(desk, store, monkeypatch):

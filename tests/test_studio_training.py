@@ -25,7 +25,7 @@ from studio.training import launch, provenance
 from studio.training.curves import curves_of, read_metrics, seconds_per_step, thinned
 from studio.training.handlers import TrainingHandlers, TrainingView, add_runs
 from studio.training.launch import RunError
-from studio.training.run_form import Asked, bytes_of, place_of, request_of
+from studio.training.run_form import Asked, bytes_of, request_of, runs_dir
 from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, RunStatus, TrainingRun, identity, read_run, runs_in
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
@@ -42,7 +42,7 @@ class NoGenerator:
 def store(tmp_path: Path) -> Iterator[Store]:
     with open_store(tmp_path / "data") as store:
         yield store
-        for run in runs_in(place_of(store)):
+        for run in runs_in(runs_dir(store)):
             if run.state.live:
                 launch.stop(run)
                 until(run, lambda run: not run.state.live)
@@ -89,12 +89,12 @@ def by_hand(place: Path, name: str = "run", command: tuple[str, ...] = ("-c", "p
 def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, store, exported, tmp_path):
     view = desk.launch(VISIT, *asked(exported, name="better"))
     assert "goes on when this page is closed" in view.note and view.chosen == "better"
-    run = until(read_run(place_of(store) / "better"), lambda run: not run.state.live)
+    run = until(read_run(runs_dir(store) / "better"), lambda run: not run.state.live)
     assert run.state is RunStatus.FINISHED, run.last_lines()
     assert [row["step"] for row in read_metrics(run.metrics)] == [0, 1]
     assert [name for name, _ in provenance.ancestors(run.out)] == ["better", "tiny"]
     revisions = [annotation.id for annotation in store.annotations()]
-    assert provenance.learners(place_of(store), revisions) == {id: ["better"] for id in revisions}
+    assert provenance.learners(runs_dir(store), revisions) == {id: ["better"] for id in revisions}
     shown = TrainingView(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[7:])
     assert "2 annotations of 2 drawings" in shown.provenance and "there are two." in shown.provenance
     assert shown.command == shlex.join(["python", *run.request.command]) and "<polyline" in shown.curves
@@ -106,13 +106,13 @@ def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, s
     assert "take it off first" in desk.delete("better", VISIT).note
     desk.take_off("better", VISIT)
     desk.delete("better", VISIT)
-    assert desk.checkpoints.names == ["tiny"] and runs_in(place_of(store)) == []
+    assert desk.checkpoints.names == ["tiny"] and runs_in(runs_dir(store)) == []
 
 
 @pytest.mark.thorough
 def test_a_stopped_run_saves_and_goes_on_where_it_was(desk, store, exported):
     desk.launch(VISIT, *asked(exported, name="long", steps=5000))
-    run = until(read_run(place_of(store) / "long"), lambda run: len(read_metrics(run.metrics)) > 3)
+    run = until(read_run(runs_dir(store) / "long"), lambda run: len(read_metrics(run.metrics)) > 3)
     assert desk.look("long", None, VISIT).stop["visible"]
     desk.stop("long", VISIT)
     until(run, lambda run: run.state is RunStatus.STOPPED)
@@ -124,7 +124,7 @@ def test_a_stopped_run_saves_and_goes_on_where_it_was(desk, store, exported):
 
 
 def test_runs_take_turns(store):
-    place = place_of(store)
+    place = runs_dir(store)
     first = by_hand(place, "first", ("-c", "import time; time.sleep(60)"))
     second = by_hand(place, "second")
     until(first, lambda run: run.state is RunStatus.RUNNING)
@@ -135,7 +135,7 @@ def test_runs_take_turns(store):
 
 
 def test_a_run_that_waits_can_be_stopped(store):
-    place = place_of(store)
+    place = runs_dir(store)
     by_hand(place, "first", ("-c", "import time; time.sleep(60)"))
     second = by_hand(place, "second")
     launch.stop(second)
@@ -144,13 +144,13 @@ def test_a_run_that_waits_can_be_stopped(store):
 
 
 def test_a_failed_run_shows_the_last_lines_of_its_output(desk, store):
-    run = by_hand(place_of(store), "bad", ("-c", "import sys; sys.exit('the disk is <full>')"))
+    run = by_hand(runs_dir(store), "bad", ("-c", "import sys; sys.exit('the disk is <full>')"))
     until(run, lambda run: run.state is RunStatus.FAILED)
     assert "the disk is &lt;full&gt;" in desk.look("bad", None, VISIT).head
 
 
 def test_a_run_whose_processes_were_killed_has_failed_and_can_go_on(store):
-    run = by_hand(place_of(store), "killed", ("-c", "import time; time.sleep(60)"))
+    run = by_hand(runs_dir(store), "killed", ("-c", "import time; time.sleep(60)"))
     until(run, lambda run: run.state is RunStatus.RUNNING)
     for name in (PROCESS, BEGUN):
         os.kill(json.loads((run.folder / name).read_text())["pid"], signal.SIGKILL)
@@ -160,7 +160,7 @@ def test_a_run_whose_processes_were_killed_has_failed_and_can_go_on(store):
 
 
 def test_another_process_of_the_same_number_is_not_taken_for_the_run(store):
-    run = by_hand(place_of(store))
+    run = by_hand(runs_dir(store))
     until(run, lambda run: run.state is RunStatus.FINISHED)
     (run.folder / ENDED).unlink()
     mine = identity(os.getpid())
@@ -190,18 +190,18 @@ def test_another_process_of_the_same_number_is_not_taken_for_the_run(store):
 )
 def test_what_cannot_be_run_is_refused_in_words(desk, store, exported, changes, words):
     assert words in desk.launch(VISIT, *asked(exported, **changes)).note
-    assert runs_in(place_of(store)) == []
+    assert runs_in(runs_dir(store)) == []
 
 
 def test_a_full_disk_is_said_before_a_run_begins(store, monkeypatch):
     monkeypatch.setattr(launch.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**8))
     with pytest.raises(RunError, match="0.1 GB free"):
-        by_hand(place_of(store))
+        by_hand(runs_dir(store))
 
 
 def test_two_runs_are_compared_by_settings_and_measures(desk, store):
     for name, loss in (("one", 0.5), ("two", 0.25)):
-        run = by_hand(place_of(store), name)
+        run = by_hand(runs_dir(store), name)
         until(run, lambda run: run.state is RunStatus.FINISHED)
         run.metrics.write_text(json.dumps({"step": 0, "loss": loss, "seconds": 1.0}) + "\n")
         run.out.mkdir()
@@ -212,7 +212,7 @@ def test_two_runs_are_compared_by_settings_and_measures(desk, store):
 
 
 def test_an_evaluation_shows_what_got_better_and_its_drawings_step_by_step(desk, store):
-    run = by_hand(place_of(store))
+    run = by_hand(runs_dir(store))
     until(run, lambda run: run.state is RunStatus.FINISHED)
     folder = run.evaluation / "samples"
     folder.mkdir(parents=True)

@@ -27,7 +27,7 @@ from annotations.db import postgres
 from annotations.db.fair_lock import FairLock
 from annotations.db.json_text import to_json
 from annotations.db.upgrade import revisions, server_revisions, upgrade, upgrade_server
-from annotations.errors import AwayError, BusyError, DatabaseError, DirectoryError, MigrationError, without_places
+from annotations.errors import AwayError, BusyError, DatabaseError, DirectoryError, MigrationError, redact_paths
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ def _translated_errors() -> Iterator[None]:
             log.warning("the database cannot be reached: %s", error.__cause__ or error)
             raise AwayError(AWAY) from error
         log.warning("the database said: %s", error.__cause__ or error)
-        reason = without_places(str(error.__cause__ or error).splitlines()[0])
+        reason = redact_paths(str(error.__cause__ or error).splitlines()[0])
         raise DatabaseError(
             f"the database said: {reason}; nothing was changed, look at its disk and try again"
         ) from error

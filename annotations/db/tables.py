@@ -246,7 +246,7 @@ class LeaseRow(Base):
     )
 
 
-class PlaceRow(Base):
+class QueueCursorRow(Base):
     """The position in a project's order before which an annotator has nothing left to do: a cache for `next_item`."""
 
     __tablename__ = "places"

@@ -19,7 +19,7 @@ from annotations.importing.formats import FORMATS
 from annotations.importing.formats.imported_answers import ImportedAnswers
 from annotations.queue.gold_items import LONGEST_WHY
 from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation, Decision
-from annotations.schema.project import Project, Use
+from annotations.schema.project import ItemPurpose, Project
 from annotations.store.items import NewItem
 from annotations.store.store import Store
 
@@ -112,4 +112,4 @@ def _item(answers: ImportedAnswers) -> NewItem:
         return NewItem(answers.trajectory_id, answers.other_id)
     gold = {"segment": answers.segment, "answers": dict(answers.answers)}
     gold |= {"because": answers.because[:LONGEST_WHY]} if answers.because else {}
-    return NewItem(answers.trajectory_id, answers.other_id, Use.GOLD, gold=(gold,))
+    return NewItem(answers.trajectory_id, answers.other_id, ItemPurpose.GOLD, gold=(gold,))

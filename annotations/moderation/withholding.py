@@ -110,7 +110,7 @@ def _restore(session: Session, trajectory_id: str, before: dict[str, Any]) -> No
             held = LeaseRow.item_id == item_id, LeaseRow.annotator == annotator, LeaseRow.outcome == HIDDEN_LEASE
             session.execute(update(LeaseRow).where(*held).values(outcome=outcome))
         if state == ItemState.OPEN:
-            items.move_places_back(session, item.project_id, item.priority, item.rank, item_id)
+            items.move_cursors_back(session, item.project_id, item.priority, item.rank, item_id)
 
 
 def _is_visible(session: Session, trajectory_id: str) -> bool:

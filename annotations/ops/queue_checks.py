@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow
 from annotations.schema.annotation import Status
-from annotations.schema.project import Use
+from annotations.schema.project import ItemPurpose
 from annotations.store import projects
 from annotations.store.leases import LEASE
 from annotations.store.store import Store
@@ -27,7 +27,7 @@ def beyond_overlap(store: Store, project_id: str) -> list[int]:
     counted = select(people.c.item_id, func.count().label("people")).group_by(people.c.item_id).subquery()
     with store.database.reading() as session:
         overlap = projects.get(session, project_id).overlap
-        work = select(ItemRow.id).where(ItemRow.project_id == project_id, ItemRow.use == Use.WORK.value)
+        work = select(ItemRow.id).where(ItemRow.project_id == project_id, ItemRow.use == ItemPurpose.WORK.value)
         too_many = work.join(counted, counted.c.item_id == ItemRow.id)
         return list(session.scalars(too_many.where(counted.c.people > overlap).order_by(ItemRow.id)))
 

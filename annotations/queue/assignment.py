@@ -18,7 +18,7 @@ from annotations.errors import AnswerError, LeaseError, ProjectError
 from annotations.queue import next_item
 from annotations.queue.seeded_choice import left_of, seeded_uniform
 from annotations.schema.annotation import REFLECTIONS
-from annotations.schema.project import Project, Use
+from annotations.schema.project import ItemPurpose, Project
 from annotations.store import items, leases, projects
 from annotations.store.items import ItemState
 from annotations.store.leases import COMPLETED, LeaseOutcome
@@ -57,9 +57,9 @@ class Progress:
         return Progress(self.done + more, max(0, self.waiting - more))
 
 
-def claim(store: Store, project_id: str, annotator: str, *, without: int | None = None) -> Assignment | None:
+def claim(store: Store, project_id: str, annotator: str, *, exclude_item: int | None = None) -> Assignment | None:
     """The next item for this person, held for them from now on; None when nothing waits. The same one again, until it
-    is completed or left. `without` leaves out the one that they are at, so that the next can be fetched ahead.
+    is completed or left. `exclude_item` leaves out the one that they are at, so that the next can be fetched ahead.
 
     Raises NotFoundError, and ProjectError where the project is closed.
     """
@@ -67,22 +67,22 @@ def claim(store: Store, project_id: str, annotator: str, *, without: int | None 
     with store.database.writing() as session:
         now = store.clock()
         project = _open_project(session, project_id)
-        leases.sweep(session, now)
-        item = _next(session, project, annotator, without)
+        leases.expire(session, now)
+        item = _next_item(session, project, annotator, exclude_item)
         if item is not None and items.is_identical_pair(session, item):
             items.close_identical_pairs(session, project)
-            item = _next(session, project, annotator, without)
+            item = _next_item(session, project, annotator, exclude_item)
         if item is None:
             return None
         begun = leases.get(session, item, annotator) is not None
         if not begun and leases.held_by(session, annotator) >= MOST_HELD:
             raise ProjectError(f"you hold {MOST_HELD} items already; submit or skip what is open in your other tabs")
         lease = leases.hold(session, item, annotator, now)
-        next_item.keep_place(session, project, annotator)
-        return _turn(session, item, lease, begun=begun)
+        next_item.save_cursor(session, project, annotator)
+        return _to_assignment(session, item, lease, begun=begun)
 
 
-def take(store: Store, project_id: str, trajectory_id: str, annotator: str) -> Assignment | None:
+def claim_specific(store: Store, project_id: str, trajectory_id: str, annotator: str) -> Assignment | None:
     """One item out of its turn, held for this person; None where it is not there, completed by them, or full.
 
     Raises NotFoundError, and ProjectError where the project is closed.
@@ -91,20 +91,20 @@ def take(store: Store, project_id: str, trajectory_id: str, annotator: str) -> A
     with store.database.writing() as session:
         now = store.clock()
         project = _open_project(session, project_id)
-        leases.sweep(session, now)
+        leases.expire(session, now)
         item = items.find(session, project_id, trajectory_id)
-        if item is None or item.state != ItemState.OPEN or item.use == Use.PRACTICE:
+        if item is None or item.state != ItemState.OPEN or item.use == ItemPurpose.PRACTICE:
             return None
         before = leases.get(session, item, annotator)
-        ended = before is not None and before.outcome in (*COMPLETED, LeaseOutcome.EXTRA)
+        ended = before is not None and before.outcome in (*COMPLETED, LeaseOutcome.OVER_QUOTA)
         if not leases.is_held(before) and leases.held_by(session, annotator) >= MOST_HELD:
             raise ProjectError(f"you hold {MOST_HELD} items already; submit or skip what is open in your other tabs")
         if ended or not leases.has_room(session, project, item, annotator):
             return None
-        return _turn(session, item, leases.hold(session, item, annotator, now), begun=before is not None)
+        return _to_assignment(session, item, leases.hold(session, item, annotator, now), begun=before is not None)
 
 
-def place_of(store: Store, item_id: int) -> tuple[str, str]:
+def item_location(store: Store, item_id: int) -> tuple[str, str]:
     """The project that an item belongs to, and its trajectory. Raises NotFoundError."""
     with store.database.reading() as session:
         item = items.get(session, item_id)
@@ -117,7 +117,7 @@ def assigned_trajectory(store: Store, item_id: int, annotator: str, project_id: 
     Every handler that takes an item id from a browser calls this first, so that nobody reads or answers arbitrary
     items. Raises NotFoundError, ProjectError for an item of another project, LeaseError for one that was never assigned
     to them."""
-    project, trajectory_id = place_of(store, item_id)
+    project, trajectory_id = item_location(store, item_id)
     if project != project_id:
         raise ProjectError("what this page shows belongs to another project; load the page again")
     with store.database.reading() as session:
@@ -134,20 +134,20 @@ def sides_of(store: Store, item_id: int, annotator: str) -> tuple[str, str] | No
         return None if item.other_id is None or left is None else (item.other_id, left)
 
 
-def _next(session: Session, project: Project, annotator: str, without: int | None) -> ItemRow | None:
-    for item in next_item.begun(session, project, annotator, without=without):
+def _next_item(session: Session, project: Project, annotator: str, exclude_item: int | None) -> ItemRow | None:
+    for item in next_item.begun(session, project, annotator, exclude_item=exclude_item):
         if leases.is_held(leases.get(session, item, annotator)) or leases.has_room(session, project, item, annotator):
             return item
     chosen = None
     if _practised(session, project, annotator) < project.practice:
-        chosen = next_item.first(session, project, annotator, Use.PRACTICE, without=without)
-    if chosen is None and _is_golden(session, project, annotator):
-        chosen = next_item.first(session, project, annotator, Use.GOLD, without=without)
+        chosen = next_item.first(session, project, annotator, ItemPurpose.PRACTICE, exclude_item=exclude_item)
+    if chosen is None and _should_serve_gold(session, project, annotator):
+        chosen = next_item.first(session, project, annotator, ItemPurpose.GOLD, exclude_item=exclude_item)
     if chosen is None:
-        chosen = next_item.first(session, project, annotator, Use.WORK, without=without)
+        chosen = next_item.first(session, project, annotator, ItemPurpose.WORK, exclude_item=exclude_item)
     if chosen is not None:
         return session.get_one(ItemRow, chosen)
-    later = next_item.postponed(session, project, annotator, without=without)
+    later = next_item.postponed(session, project, annotator, exclude_item=exclude_item)
     return next((item for item in later if leases.has_room(session, project, item, annotator)), None)
 
 
@@ -155,13 +155,13 @@ def _practised(session: Session, project: Project, annotator: str) -> int:
     """Items of practice that this person has completed or is at."""
     if not project.practice:
         return 0
-    practice = ItemRow.project_id == project.id, ItemRow.use == Use.PRACTICE.value
+    practice = ItemRow.project_id == project.id, ItemRow.use == ItemPurpose.PRACTICE.value
     mine = LeaseRow.item_id == ItemRow.id, LeaseRow.annotator == annotator
     had = exists().where(*mine, LeaseRow.outcome.is_(None) | LeaseRow.outcome.in_(COMPLETED))
     return session.scalar(select(func.count()).select_from(ItemRow).where(*practice, had)) or 0
 
 
-def _is_golden(session: Session, project: Project, annotator: str) -> bool:
+def _should_serve_gold(session: Session, project: Project, annotator: str) -> bool:
     """Drawn by lot, and the same lot for the same question: a claim that is repeated tells nothing."""
     if not project.gold_share:
         return False
@@ -170,7 +170,7 @@ def _is_golden(session: Session, project: Project, annotator: str) -> bool:
     return seeded_uniform(session, project.id, annotator, str(had)) < project.gold_share
 
 
-def _turn(session: Session, item: ItemRow, lease: LeaseRow, *, begun: bool) -> Assignment:
+def _to_assignment(session: Session, item: ItemRow, lease: LeaseRow, *, begun: bool) -> Assignment:
     return Assignment(
         item=item.id,
         project=item.project_id,
@@ -178,7 +178,7 @@ def _turn(session: Session, item: ItemRow, lease: LeaseRow, *, begun: bool) -> A
         other_id=item.other_id,
         left=left_of(session, item, lease.annotator),
         expires_at=lease.expires_at,
-        practice=item.use == Use.PRACTICE,
+        practice=item.use == ItemPurpose.PRACTICE,
         begun=begun,
     )
 
@@ -187,7 +187,7 @@ def heartbeat(store: Store, item_id: int, annotator: str) -> datetime:
     """A sign of life: until when the item is held now. Raises LeaseError where others have taken it meanwhile."""
     with store.database.writing() as session:
         now = store.clock()
-        leases.sweep(session, now)
+        leases.expire(session, now)
         item = items.get(session, item_id)
         project = projects.get(session, item.project_id)
         lease = leases.get(session, item, annotator)
@@ -231,7 +231,7 @@ def leave(
 def recover(store: Store) -> int:
     """At the start: end the leases whose time went by while nothing ran. How many those were."""
     with store.database.writing() as session:
-        return leases.sweep(session, store.clock())
+        return leases.expire(session, store.clock())
 
 
 def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Progress:
@@ -240,17 +240,21 @@ def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Pro
     """
     mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator
     done = select(func.count()).select_from(LeaseRow).where(*mine)
-    done = done.where(LeaseRow.outcome.in_((*COMPLETED, LeaseOutcome.EXTRA)))
+    done = done.where(LeaseRow.outcome.in_((*COMPLETED, LeaseOutcome.OVER_QUOTA)))
     open_ = ItemRow.project_id == project_id, ItemRow.state == ItemState.OPEN.value
 
-    def left(*uses: Use) -> int:
+    def left(*uses: ItemPurpose) -> int:
         of = *open_, ItemRow.use.in_(uses)
         there = session.scalar(select(func.count()).select_from(ItemRow).where(*of)) or 0
         return there - (session.scalar(done.join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*of)) or 0)
 
     with store.database.reading() as session:
-        waiting = left(Use.WORK, Use.GOLD) if projects.get(session, project_id).gold_share else left(Use.WORK)
-        waiting = waiting if left(Use.WORK) > 0 else 0
+        waiting = (
+            left(ItemPurpose.WORK, ItemPurpose.GOLD)
+            if projects.get(session, project_id).gold_share
+            else left(ItemPurpose.WORK)
+        )
+        waiting = waiting if left(ItemPurpose.WORK) > 0 else 0
         return Progress(done=session.scalar(done) or 0, waiting=max(0, waiting))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import ItemRow
 from annotations.errors import ProjectError
 from annotations.schema.annotation import Annotation, Answers, Status
-from annotations.schema.project import Use
+from annotations.schema.project import ItemPurpose
 from annotations.schema.questions import Question
 from annotations.store import completion, items, projects, revisions
 from annotations.store.items import ItemState
@@ -22,7 +22,7 @@ from annotations.store.store import Store
 LONGEST_WHY = 500  # characters
 
 
-def set_use(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
+def set_use(store: Store, item_id: int, use: ItemPurpose, *, because: str = "") -> int:
     """Make an item one of gold or of practice, or of work again; how many right answers it has then. `because` is told
     to who practises.
 
@@ -33,30 +33,30 @@ def set_use(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
     with store.database.writing() as session:
         item = items.get(session, item_id)
         project = projects.get(session, item.project_id)
-        if item.use == Use.PRACTICE and use is not Use.PRACTICE:
+        if item.use == ItemPurpose.PRACTICE and use is not ItemPurpose.PRACTICE:
             raise ProjectError("people have learnt by this one, and what they said does not count; it stays so")
-        known = [] if use is Use.WORK else _known(session, project.questions, item)
-        if use is not Use.WORK and not known:
+        known = [] if use is ItemPurpose.WORK else _known(session, project.questions, item)
+        if use is not ItemPurpose.WORK and not known:
             raise ProjectError("nobody has decided this, and people differ on all of it; decide it first, then use it")
         for entry in known:
             entry |= {"because": because.strip()} if because.strip() else {}
             entry |= (
                 {"after": revisions.last_before_practice(item) or revisions.newest(session)}
-                if use is Use.PRACTICE
+                if use is ItemPurpose.PRACTICE
                 else {}
             )
         item.use, item.gold = use.value, known or None
         item.state = completion.state_of(session, project, item).value
         session.flush()
         if item.state == ItemState.OPEN:
-            items.move_places_back(session, project.id, item.priority, item.rank, item.id)
+            items.move_cursors_back(session, project.id, item.priority, item.rank, item.id)
         return sum(len(entry["answers"]) for entry in known)
 
 
 def _known(session: Session, questions: Sequence[Question], item: ItemRow) -> list[dict[str, Any]]:
     """What is right: what was decided, or else what all say."""
     submitted = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-    worked = [a for a in submitted if item.use != Use.PRACTICE or a.id <= revisions.last_before_practice(item)]
+    worked = [a for a in submitted if item.use != ItemPurpose.PRACTICE or a.id <= revisions.last_before_practice(item)]
     return right_answers(questions, [a for a in submitted if a.decision is not None] or worked)
 
 

@@ -1,15 +1,15 @@
-"""Queries behind the next item: held and left ones, the first of the line with room, postponed ones.
+"""Queries behind the next item: held and left ones, the first of the project's order with room, postponed ones.
 
-Knows the rows of items, leases and places; opens no transaction. A place says how far down the line there is nothing
-left for somebody, so that the thousandth item is found as quickly as the first; `items` moves it up where one comes
-in or back before it.
+Each annotator has a cursor into the project's order (`QueueCursorRow`): everything before it is done or not available
+to them, so that finding the next item stays O(log n). `items.move_cursors_back` moves it where an item is added or
+reopened before it. Opens no transaction.
 """
 
 from sqlalchemy import ColumnElement, Select, exists, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
-from annotations.db.tables import ItemRow, LeaseRow, PlaceRow
-from annotations.schema.project import Project, Use
+from annotations.db.tables import ItemRow, LeaseRow, QueueCursorRow
+from annotations.schema.project import ItemPurpose, Project
 from annotations.store.items import ItemState
 from annotations.store.leases import LeaseOutcome
 
@@ -17,53 +17,55 @@ POSITION = (ItemRow.priority, ItemRow.rank, ItemRow.id)
 TAKEN_UP = (LeaseOutcome.LEFT, LeaseOutcome.LAPSED)
 
 
-def first(session: Session, project: Project, annotator: str, use: Use, *, without: int | None = None) -> int | None:
+def first(
+    session: Session, project: Project, annotator: str, use: ItemPurpose, *, exclude_item: int | None = None
+) -> int | None:
     """The item that is next for this person, None where nothing is left."""
     query = _line(project, use).where(~_had(annotator))
-    if use is not Use.WORK:
-        return _id(session, query.where(ItemRow.id != without) if without is not None else query)
-    place = session.get(PlaceRow, (project.id, annotator))
-    if place is not None:
-        query = query.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
+    if use is not ItemPurpose.WORK:
+        return _id(session, query.where(ItemRow.id != exclude_item) if exclude_item is not None else query)
+    cursor = session.get(QueueCursorRow, (project.id, annotator))
+    if cursor is not None:
+        query = query.where(tuple_(*POSITION) >= tuple_(cursor.priority, cursor.rank, cursor.item_id))
     top = session.execute(query.limit(1)).first()
     if top is None:
         return None
-    if without is not None:
-        query = query.where(ItemRow.id != without)
+    if exclude_item is not None:
+        query = query.where(ItemRow.id != exclude_item)
     return _id(session, query.where(tuple_(*POSITION) >= tuple_(*top), _has_room(project)))
 
 
-def keep_place(session: Session, project: Project, annotator: str) -> None:
-    """Remember where the line begins for this person."""
-    place = session.get(PlaceRow, (project.id, annotator))
-    query = _line(project, Use.WORK).where(~_had(annotator)).limit(1)
-    if place is not None:
-        query = query.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
+def save_cursor(session: Session, project: Project, annotator: str) -> None:
+    """Move this annotator's cursor to the first item of the order that they have not had."""
+    cursor = session.get(QueueCursorRow, (project.id, annotator))
+    query = _line(project, ItemPurpose.WORK).where(~_had(annotator)).limit(1)
+    if cursor is not None:
+        query = query.where(tuple_(*POSITION) >= tuple_(cursor.priority, cursor.rank, cursor.item_id))
     top = session.execute(query).first()
     if top is None:
         return
     values = dict(zip(("priority", "rank", "item_id"), top, strict=True))
-    if place is None:
-        session.execute(insert(PlaceRow).values(project_id=project.id, annotator=annotator, **values))
-    elif (place.priority, place.rank, place.item_id) != tuple(top):
-        place.priority, place.rank, place.item_id = top
+    if cursor is None:
+        session.execute(insert(QueueCursorRow).values(project_id=project.id, annotator=annotator, **values))
+    elif (cursor.priority, cursor.rank, cursor.item_id) != tuple(top):
+        cursor.priority, cursor.rank, cursor.item_id = top
         session.flush()
 
 
-def begun(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
+def begun(session: Session, project: Project, annotator: str, *, exclude_item: int | None = None) -> list[ItemRow]:
     """What this person holds, left or lost, the first taken first; of what is open. A page that was closed while it
     fetched ahead leaves the item it showed and holds the other: that one does not come first."""
     query = _mine(project, annotator).add_columns(LeaseRow.taken_at)
     outcomes = LeaseRow.outcome.is_(None), LeaseRow.outcome.in_([outcome.value for outcome in TAKEN_UP])
     rows = [(taken_at, item.id, item) for each in outcomes for item, taken_at in session.execute(query.where(each))]
-    return [item for *_, item in sorted(rows, key=lambda row: row[:2]) if item.id != without]
+    return [item for *_, item in sorted(rows, key=lambda row: row[:2]) if item.id != exclude_item]
 
 
-def postponed(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
+def postponed(session: Session, project: Project, annotator: str, *, exclude_item: int | None = None) -> list[ItemRow]:
     """What this person skipped for later, the longest ago first."""
     query = _mine(project, annotator).where(LeaseRow.outcome == LeaseOutcome.POSTPONED.value)
     items = session.scalars(query.order_by(LeaseRow.renewed_at, ItemRow.id))
-    return [item for item in items if item.id != without]
+    return [item for item in items if item.id != exclude_item]
 
 
 def _mine(project: Project, annotator: str) -> Select:
@@ -73,7 +75,7 @@ def _mine(project: Project, annotator: str) -> Select:
     return query.where(ItemRow.state == ItemState.OPEN.value)
 
 
-def _line(project: Project, use: Use) -> Select:
+def _line(project: Project, use: ItemPurpose) -> Select:
     open_ = ItemRow.project_id == project.id, ItemRow.use == use.value, ItemRow.state == ItemState.OPEN.value
     return select(*POSITION).where(*open_).order_by(*POSITION)
 

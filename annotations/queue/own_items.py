@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow, TrajectoryRow
 from annotations.schema.annotation import Status
-from annotations.schema.project import Use
+from annotations.schema.project import ItemPurpose
 from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store
 from annotations.store.visibility import is_visible
@@ -45,7 +45,9 @@ def own_items(store: Store, annotator: str, project_id: str) -> list[OwnItem]:
     query = query.join(ItemRow, ItemRow.id == row.item_id).join(
         TrajectoryRow, TrajectoryRow.id == ItemRow.trajectory_id
     )
-    query = query.where(row.project_id == project_id, row.annotator == annotator, ItemRow.use != Use.PRACTICE.value)
+    query = query.where(
+        row.project_id == project_id, row.annotator == annotator, ItemRow.use != ItemPurpose.PRACTICE.value
+    )
     query = query.where(is_visible(TrajectoryRow.id)).order_by(row.renewed_at.desc(), row.item_id.desc()).limit(MOST)
     with store.database.reading() as session:
         rows = session.execute(query).all()

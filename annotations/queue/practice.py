@@ -14,7 +14,7 @@ from annotations.db.tables import ItemRow, LeaseRow
 from annotations.metrics import gold_answers
 from annotations.metrics.gold_answers import Feedback
 from annotations.schema.annotation import Status
-from annotations.schema.project import Project, Use
+from annotations.schema.project import ItemPurpose, Project
 from annotations.store import completion, items, leases, projects, revisions
 from annotations.store.leases import COMPLETED, LeaseOutcome
 from annotations.store.store import Store
@@ -66,7 +66,7 @@ def again(store: Store, annotator: str, project_id: str) -> int:
 
 
 def _is_practice(project_id: str) -> tuple[ColumnElement[bool], ...]:
-    return ItemRow.project_id == project_id, ItemRow.use == Use.PRACTICE.value
+    return ItemRow.project_id == project_id, ItemRow.use == ItemPurpose.PRACTICE.value
 
 
 def _practised(session: Session, project_id: str, annotator: str) -> list[tuple[ItemRow, LeaseRow]]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, DeletionRow, ItemRow, LeaseRow, ProjectRow
 from annotations.schema.annotation import Annotation, Status
-from annotations.schema.project import Use
+from annotations.schema.project import ItemPurpose
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 from annotations.store import projects, revisions
@@ -66,7 +66,7 @@ def project_counts(store: Store) -> dict[str, ProjectCounts]:
     with store.database.reading() as session:
         numbers_of: dict[str, dict[str, int]] = {project.id: {} for project in projects.get_all(session)}
         for project, use, items, finished, answers in session.execute(items_of_use):
-            if use == Use.WORK:
+            if use == ItemPurpose.WORK:
                 numbers_of[project] |= {"items": items, "done": int(finished), "answers": int(answers)}
             else:
                 numbers_of[project][use] = items
@@ -101,11 +101,11 @@ def project_answers(store: Store, project_id: str, items: Collection[int] | None
         project = projects.get(session, project_id)
         mine = [ItemRow.project_id == project_id, *([] if items is None else [ItemRow.id.in_(items)])]
         submitted = _submitted(session, project_id, items)
-        rows = session.scalars(select(ItemRow).where(*mine, ItemRow.use != Use.WORK.value)).all()
+        rows = session.scalars(select(ItemRow).where(*mine, ItemRow.use != ItemPurpose.WORK.value)).all()
         pairs = select(ItemRow.id, ItemRow.other_id).where(*mine, ItemRow.other_id.is_not(None))
         others = dict(session.execute(pairs).all())
-        practice = {row.id: revisions.last_before_practice(row) for row in rows if row.use == Use.PRACTICE}
-        gold = {row.id: tuple(row.gold) for row in rows if row.use == Use.GOLD and row.gold}
+        practice = {row.id: revisions.last_before_practice(row) for row in rows if row.use == ItemPurpose.PRACTICE}
+        gold = {row.id: tuple(row.gold) for row in rows if row.use == ItemPurpose.GOLD and row.gold}
     worked = [a for a in submitted if a.item not in practice or a.id <= practice[a.item]]
     return ProjectAnswers(
         project,
@@ -138,7 +138,9 @@ def changes_since(store: Store, project_id: str, since: AnswersVersion) -> tuple
     anew. Raises NotFoundError."""
     row = AnnotationRow
     with store.database.reading() as session:
-        special = select(ItemRow.id, ItemRow.use).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
+        special = select(ItemRow.id, ItemRow.use).where(
+            ItemRow.project_id == project_id, ItemRow.use != ItemPurpose.WORK.value
+        )
         now = AnswersVersion(
             revisions.newest(session),
             tuple(session.execute(select(func.coalesce(func.max(DeletionRow.id), 0), func.count())).one()),

@@ -16,7 +16,7 @@ from annotations.errors import AnswerError, ProjectError
 from annotations.queue.audit import record_restorer, restore
 from annotations.queue.flags import checked_note
 from annotations.schema.annotation import Annotation, Decision, Status, validate
-from annotations.schema.project import Use
+from annotations.schema.project import ItemPurpose
 from annotations.schema.questions import Question
 from annotations.store import completion, items, leases, projects, revisions
 from annotations.store.leases import COMPLETED, LeaseOutcome
@@ -54,7 +54,7 @@ def decide(
             validate(ours, pair[0], project.questions, pair[1])
             ours = replace(ours, decision=kind_of_decision(project.questions, ours, answered))
             made.append(revisions.append(session, ours, now=now))
-        leases.end(session, lease or leases.hold(session, item, reviewer, now), LeaseOutcome.EXTRA)
+        leases.end(session, lease or leases.hold(session, item, reviewer, now), LeaseOutcome.OVER_QUOTA)
         if restored is not None:
             record_restorer(session, made[0], *restored)
         return tuple(made)
@@ -91,14 +91,14 @@ def send_back(store: Store, item_id: int, annotator: str, reviewer: str, note: s
     with store.database.writing() as session:
         item, now = items.get(session, item_id), store.clock()
         submitted = [a for a in revisions.current(session, item=item_id, annotator=annotator) if _counts(a)]
-        if not submitted or item.use != Use.WORK:
+        if not submitted or item.use != ItemPurpose.WORK:
             raise ProjectError("nothing of theirs counts here any more; load the page again")
         for annotation in submitted:
             place = {"project": item.project_id, "item": item_id, "key": uuid4().hex, "now": now}
             undone = completion.undo(session, annotation.trajectory_id, annotation.segment, annotator, **place)
             record_restorer(session, undone, annotation.id or 0, reviewer)
         lease = leases.get(session, item, annotator)
-        leases.end(session, lease, LeaseOutcome.EXTRA if to_others else LeaseOutcome.LEFT)
+        leases.end(session, lease, LeaseOutcome.OVER_QUOTA if to_others else LeaseOutcome.LEFT)
         values = {"item_id": item_id, "annotator": annotator, "reviewer": reviewer, "note": note}
         session.execute(insert(ReturnRow).values(**values, to_others=to_others, created_at=now))
 

@@ -20,7 +20,7 @@ from annotations.metrics.gold_answers import Feedback
 from annotations.queue.seeded_choice import left_of
 from annotations.schema.annotation import DONE, Annotation, Status
 from annotations.schema.forms.preference import Preference
-from annotations.schema.project import Project, Skipping, Use
+from annotations.schema.project import ItemPurpose, Project, Skipping
 from annotations.schema.questions import SKIP_REASON
 from annotations.store import completion, items, leases, projects, revisions
 from annotations.store.items import subjects_of
@@ -28,7 +28,7 @@ from annotations.store.leases import COMPLETED, LeaseOutcome
 from annotations.store.store import Store
 from annotations.store.trajectories import get
 
-ENDED = (*COMPLETED, LeaseOutcome.EXTRA)
+ENDED = (*COMPLETED, LeaseOutcome.OVER_QUOTA)
 MOST_SKIPS, SKIPS_IN = 100, timedelta(minutes=10)  # of one person in one project
 
 
@@ -37,7 +37,7 @@ class SubmitResult(StrEnum):
 
     COUNTED = "counted"
     CHANGED = "changed"  # this person had completed it before; the new answer counts, the old one is in the history
-    EXTRA = "extra"  # others had completed it; kept as unfinished, does not count
+    OVER_QUOTA = "extra"  # others had completed it; kept as unfinished, does not count
     KEPT = "kept"  # unfinished work
     BEHIND = "behind"  # unfinished work of what this person had completed; kept in the history, the submitted counts
 
@@ -45,7 +45,7 @@ class SubmitResult(StrEnum):
 SAYS = {
     SubmitResult.COUNTED: "",
     SubmitResult.CHANGED: "You had submitted this before, perhaps in another tab; what you sent now counts.",
-    SubmitResult.EXTRA: "Your time on this ran out; others completed it. Your answers are kept, but do not count.",
+    SubmitResult.OVER_QUOTA: "Your time on this ran out; others completed it. Your answers are kept, but do not count.",
     SubmitResult.KEPT: "",
     SubmitResult.BEHIND: "You have submitted this in another tab, which counts; what you wrote here is in the history.",
 }
@@ -74,7 +74,7 @@ def submit(store: Store, item_id: int, annotator: str, annotations: Sequence[Ann
     """
     with store.database.writing() as session:
         now = store.clock()
-        leases.sweep(session, now)
+        leases.expire(session, now)
         item = items.get(session, item_id)
         project = projects.get(session, item.project_id)
         lease = leases.get(session, item, annotator)
@@ -83,21 +83,21 @@ def submit(store: Store, item_id: int, annotator: str, annotations: Sequence[Ann
             raise AnswerError("got no answers; answer what is required, or skip it")
         again = all(a.key and revisions.by_key(session, a.key) for a in annotations)
         late = not leases.is_held(lease) and not leases.has_room(session, project, item, annotator)
-        late = before == LeaseOutcome.EXTRA if again else late
+        late = before == LeaseOutcome.OVER_QUOTA if again else late
         status = Status.UNFINISHED if late else Status.SUBMITTED
         if not late and before not in ENDED:
             leases.hold(session, item, annotator, now)
         ours = [_checked(session, project, item, annotator, a, status) for a in annotations]
         made = tuple(completion.record(session, ours, now=now))
         if late:
-            leases.end(session, leases.get(session, item, annotator), LeaseOutcome.EXTRA)
-            return Receipt(SubmitResult.EXTRA, made, completed=True)
+            leases.end(session, leases.get(session, item, annotator), LeaseOutcome.OVER_QUOTA)
+            return Receipt(SubmitResult.OVER_QUOTA, made, completed=True)
         result = SubmitResult.CHANGED if before in COMPLETED and not again else SubmitResult.COUNTED
         completed = leases.get(session, item, annotator).outcome in COMPLETED
         feedback: tuple[Feedback, ...] = ()
-        if completed and item.use == Use.PRACTICE:
+        if completed and item.use == ItemPurpose.PRACTICE:
             feedback = gold_answers.compare(project.questions, item.gold or (), _said(session, item, annotator))
-        return Receipt(result, made, completed, feedback, is_practice=item.use == Use.PRACTICE)
+        return Receipt(result, made, completed, feedback, is_practice=item.use == ItemPurpose.PRACTICE)
 
 
 def save(store: Store, item_id: int, annotator: str, annotations: Sequence[Annotation]) -> Receipt:
@@ -107,7 +107,7 @@ def save(store: Store, item_id: int, annotator: str, annotations: Sequence[Annot
     """
     with store.database.writing() as session:
         now = store.clock()
-        leases.sweep(session, now)
+        leases.expire(session, now)
         item = items.get(session, item_id)
         project = projects.get(session, item.project_id)
         done = {a.segment for a in _said(session, item, annotator) if a.status in DONE}
@@ -134,7 +134,7 @@ def skip_item(store: Store, item_id: int, annotator: str, *, reason: str = "") -
     """
     with store.database.writing() as session:
         now = store.clock()
-        leases.sweep(session, now)
+        leases.expire(session, now)
         item = items.get(session, item_id)
         project = projects.get(session, item.project_id)
         if leases.skipped_since(session, project.id, annotator, now - SKIPS_IN) >= MOST_SKIPS:

@@ -55,7 +55,7 @@ class Skipping(StrEnum):
     EVERYBODY = "everybody"  # nobody is asked any more
 
 
-class Use(StrEnum):
+class ItemPurpose(StrEnum):
     """What an item is for."""
 
     WORK = "work"

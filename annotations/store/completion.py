@@ -14,7 +14,7 @@ from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow
 from annotations.errors import LeaseError
 from annotations.metrics.disagreement import disagreement
 from annotations.schema.annotation import Annotation, Status
-from annotations.schema.project import Order, Project, Skipping, Use
+from annotations.schema.project import ItemPurpose, Order, Project, Skipping
 from annotations.store import items, leases, projects, revisions
 from annotations.store.items import ItemState
 from annotations.store.leases import COMPLETED, LeaseOutcome
@@ -80,7 +80,7 @@ def update_item(session: Session, project: Project, item: ItemRow, annotator: st
             item.rank = -_disagreement(session, project, item)
         session.flush()
         if item.state == ItemState.OPEN and was != (item.state, item.rank):
-            items.move_places_back(session, project.id, item.priority, item.rank, item.id)
+            items.move_cursors_back(session, project.id, item.priority, item.rank, item.id)
     session.flush()
 
 
@@ -97,7 +97,7 @@ def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) 
 
 def state_of(session: Session, project: Project, item: ItemRow) -> ItemState:
     """OPEN, FULL (overlap reached) or CLOSED (skipped for everybody)."""
-    if item.use != Use.WORK:
+    if item.use != ItemPurpose.WORK:
         return ItemState.OPEN
     if project.overlap is not None and item.answers >= project.overlap:
         return ItemState.FULL

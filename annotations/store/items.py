@@ -1,7 +1,7 @@
 """Rows of items: what a project asks about, in which order, and whether it is open.
 
-Opens no transaction. Who holds an item is known to `leases`. Each annotator has a place (`PlaceRow`) before which
-nothing is left for them to do; an item that is added or reopened before it moves the place back.
+Opens no transaction. Who holds an item is known to `leases`. Each annotator has a cursor (`QueueCursorRow`) before
+which nothing is left for them to do; an item that is added or reopened before it moves the cursor back.
 
 After a change of the order items get the ranks of the new order a few at a time. Until then the project has two
 generations of items: priorities of a newer generation are higher by PRIORITIES, so that it comes after the older one.
@@ -20,14 +20,14 @@ from annotations.db.tables import (
     DeletionRow,
     ItemRow,
     LeaseRow,
-    PlaceRow,
     PropertyRow,
+    QueueCursorRow,
     TrajectoryImageRow,
     TrajectoryRow,
 )
 from annotations.errors import NotFoundError, ProjectError
 from annotations.schema.annotation import Annotation, Status, validate
-from annotations.schema.project import Project, Use
+from annotations.schema.project import ItemPurpose, Project
 from annotations.schema.subjects import PAIR, WHOLE
 from annotations.store import item_ranks, projects
 from annotations.store.visibility import is_visible
@@ -53,7 +53,7 @@ class NewItem:
 
     trajectory_id: str
     other_id: str | None = None
-    use: Use = Use.WORK
+    use: ItemPurpose = ItemPurpose.WORK
     priority: int = 0  # lower comes first; at most MOST_PRIORITY either way
     gold: tuple[dict[str, Any], ...] = ()
 
@@ -76,7 +76,7 @@ def collect(
         if rows:
             session.execute(insert(ItemRow.__table__), rows)
         if rows and state is ItemState.OPEN:
-            move_places_back(session, project.id, *min((row["priority"], row["rank"]) for row in rows), item_id=0)
+            move_cursors_back(session, project.id, *min((row["priority"], row["rank"]) for row in rows), item_id=0)
 
 
 def open_staged(session: Session, trajectory_ids: Sequence[str]) -> None:
@@ -88,7 +88,7 @@ def open_staged(session: Session, trajectory_ids: Sequence[str]) -> None:
     session.execute(update(ItemRow).where(ItemRow.id.in_([row.id for row in rows])).values(state=ItemState.OPEN.value))
     for project_id in {row.project_id for row in rows}:
         first = min((row.priority, row.rank, row.id) for row in rows if row.project_id == project_id)
-        move_places_back(session, project_id, *first)
+        move_cursors_back(session, project_id, *first)
 
 
 def add(session: Session, project: Project, new: NewItem) -> int:
@@ -105,7 +105,7 @@ def add(session: Session, project: Project, new: NewItem) -> int:
     rank = item_ranks.of(session, project, [(trajectory, seconds)])[0]
     values = _values(project, new, parts, rank, generation_of(session, project.id))
     item_id = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
-    move_places_back(session, project.id, values["priority"], values["rank"], item_id)
+    move_cursors_back(session, project.id, values["priority"], values["rank"], item_id)
     return item_id
 
 
@@ -140,7 +140,7 @@ def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajec
         raise ProjectError(f"got the priority {new.priority}, wanted one from {-MOST_PRIORITY} to {MOST_PRIORITY}")
     if not parts:
         raise ProjectError(f"trajectory {trajectory.id} has no finished {project.subject}, which the project is about")
-    if (new.use is Use.WORK) == bool(new.gold):
+    if (new.use is ItemPurpose.WORK) == bool(new.gold):
         raise ProjectError("the right answers belong to items of gold and of practice, and each of those needs them")
     for gold in new.gold:
         annotation = Annotation(trajectory.id, gold.get("segment"), "gold", gold.get("answers", {}), Status.UNFINISHED)
@@ -251,7 +251,7 @@ def move_to_generation(session: Session, project_id: str, ranks: Mapping[int, fl
     ]
     if rows:  # else all were deleted meanwhile
         session.execute(update(ItemRow), rows)
-        move_places_back(session, project_id, *min((row["priority"], row["rank"], row["id"]) for row in rows))
+        move_cursors_back(session, project_id, *min((row["priority"], row["rank"], row["id"]) for row in rows))
 
 
 def _own_priority(priority: int) -> int:
@@ -272,18 +272,20 @@ def update_states(session: Session, project: Project, ids: Sequence[int]) -> Non
         changed = [row.id for row in rows if row.state == before]
         session.execute(update(ItemRow).where(ItemRow.id.in_(changed)).values(state=after.value))
     if reopened := [(row.priority, row.rank, row.id) for row in rows if row.state == ItemState.FULL]:
-        move_places_back(session, project.id, *min(reopened))
+        move_cursors_back(session, project.id, *min(reopened))
 
 
 def _is_outdated(project: Project) -> tuple[ColumnElement[bool], ...]:
     enough = ItemRow.answers >= project.overlap if project.overlap is not None else false()
     full, open_ = ItemRow.state == ItemState.FULL.value, ItemRow.state == ItemState.OPEN.value
-    work = ItemRow.project_id == project.id, ItemRow.use == Use.WORK.value
+    work = ItemRow.project_id == project.id, ItemRow.use == ItemPurpose.WORK.value
     return *work, or_(and_(full, ~enough), and_(open_, enough))
 
 
-def move_places_back(session: Session, project_id: str, priority: int, rank: float, item_id: int) -> None:
-    """Move the places of annotators that are after this item back to it."""
-    place = tuple_(PlaceRow.priority, PlaceRow.rank, PlaceRow.item_id)
-    later = update(PlaceRow).where(PlaceRow.project_id == project_id, place > tuple_(priority, rank, item_id))
+def move_cursors_back(session: Session, project_id: str, priority: int, rank: float, item_id: int) -> None:
+    """Move the cursors of annotators that are after this item back to it."""
+    cursor = tuple_(QueueCursorRow.priority, QueueCursorRow.rank, QueueCursorRow.item_id)
+    later = update(QueueCursorRow).where(
+        QueueCursorRow.project_id == project_id, cursor > tuple_(priority, rank, item_id)
+    )
     session.execute(later.values(priority=priority, rank=rank, item_id=item_id))

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import ItemRow, LeaseRow
-from annotations.schema.project import Project, Use
+from annotations.schema.project import ItemPurpose, Project
 
 LEASE = timedelta(minutes=10)  # how long an item is held after the last sign of life
 
@@ -24,7 +24,7 @@ class LeaseOutcome(StrEnum):
     LAPSED = "lapsed"  # its time ran out
     POSTPONED = "postponed"  # skipped, to come back last
     SUBMITTED = "submitted"  # completed, and it counts
-    EXTRA = "extra"  # answered when others had completed it; kept, does not count
+    OVER_QUOTA = "extra"  # answered when others had completed it; kept, does not count
     SKIPPED = "skipped"
     HIDDEN = "hidden"  # the trajectory was deleted
 
@@ -32,7 +32,7 @@ class LeaseOutcome(StrEnum):
 COMPLETED = (LeaseOutcome.SUBMITTED, LeaseOutcome.SKIPPED)
 
 
-def sweep(session: Session, now: datetime) -> int:
+def expire(session: Session, now: datetime) -> int:
     """End expired leases; returns their number. Must run first in its transaction, before any row is read."""
     held = LeaseRow.outcome.is_(None)
     quick = {"synchronize_session": False}
@@ -68,7 +68,7 @@ def has_room(session: Session, project: Project, item: ItemRow, annotator: str) 
     """Whether an answer of this annotator keeps the invariant: it is counted already, or counted answers and leases of
     others are fewer than the overlap. Always true without an overlap, for gold and for practice.
     """
-    if item.use != Use.WORK or project.overlap is None:
+    if item.use != ItemPurpose.WORK or project.overlap is None:
         return True
     mine = get(session, item, annotator)
     answers = item.answers - (mine is not None and mine.outcome == LeaseOutcome.SUBMITTED)

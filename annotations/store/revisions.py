@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import AnnotationRow, ItemRow, ProjectRow
 from annotations.errors import AnswerError, ConflictError, NotFoundError
 from annotations.schema.annotation import Annotation, Answers, Decision, Status, validate
-from annotations.schema.project import Use
+from annotations.schema.project import ItemPurpose
 from annotations.store import items, projects
 from annotations.store.trajectories import get, mark_annotated
 from annotations.store.visibility import is_visible
@@ -167,7 +167,7 @@ def on_gold(session: Session, annotator: str, project: str) -> list[Annotation]:
     """
     row = AnnotationRow
     query = select(row).join(ItemRow, ItemRow.id == row.item_id).where(row.annotator == annotator)
-    query = query.where(ItemRow.project_id == project, ItemRow.use == Use.GOLD.value, row.undoes.is_(None))
+    query = query.where(ItemRow.project_id == project, ItemRow.use == ItemPurpose.GOLD.value, row.undoes.is_(None))
     query = query.where(row.status == Status.SUBMITTED.value, row.decision.is_(None), is_visible(row.trajectory_id))
     return [_value(revision) for revision in session.scalars(query.order_by(row.id))]
 
@@ -191,7 +191,7 @@ def is_counted(trajectory_ids: Sequence[str] | None = None) -> ColumnElement[boo
     if trajectory_ids is not None:
         current = current.where(AnnotationRow.trajectory_id.in_(trajectory_ids))
     last_work = func.coalesce(ItemRow.gold[(0, "after")].as_integer(), 0)
-    practice = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value)
+    practice = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == ItemPurpose.PRACTICE.value)
     practice = practice.where(AnnotationRow.id > last_work).correlate(AnnotationRow)
     submitted = AnnotationRow.status == Status.SUBMITTED.value
     deleted = select(ProjectRow.id).where(ProjectRow.deleted_at.is_not(None))
@@ -206,7 +206,7 @@ def annotators(session: Session) -> list[str]:
 
 def last_before_practice(item: ItemRow) -> int:
     """The last revision before an item became practice; 0 for one that is work, or was practice from the start."""
-    return int((item.gold or [{}])[0].get("after", 0)) if item.use == Use.PRACTICE else 0
+    return int((item.gold or [{}])[0].get("after", 0)) if item.use == ItemPurpose.PRACTICE else 0
 
 
 def counted(session: Session, trajectory_ids: Sequence[str] | None = None) -> list[Annotation]:

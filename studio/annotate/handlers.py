@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError, without_places
+from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError, redact_paths
 from annotations.queue import assignment, practice, submission
 from annotations.queue.progress import project_counts
 from annotations.queue.submission import Receipt
@@ -68,7 +68,7 @@ class AnnotateHandlers:
         asked_for, turn = request.query_params.get("trajectory"), None
         if asked_for:
             with suppress(AnnotationsError):
-                turn = assignment.take(self.store, at.project.id, asked_for, at.name)
+                turn = assignment.claim_specific(self.store, at.project.id, asked_for, at.name)
         view = self._next(at, first=turn)
         guidelines = gr.update(value=at.project.guidelines)
         return view._replace(
@@ -103,7 +103,7 @@ class AnnotateHandlers:
             self.holding.renew(at.session, shown.item)
             return escaped(receipt.message)
         except AnnotationsError as error:
-            return escaped(f"Not kept yet: {without_places(error)}")
+            return escaped(f"Not kept yet: {redact_paths(error)}")
 
     def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
         """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
@@ -127,7 +127,7 @@ class AnnotateHandlers:
                 assignment.assigned_trajectory(self.store, shown.item, at.name, at.project.id)
                 self._renew(at, shown.item)
         except (LeaseError, ProjectError) as error:
-            return escaped(sentence(without_places(error)))
+            return escaped(sentence(redact_paths(error)))
         except NotFoundError:
             return escaped("This drawing was deleted meanwhile; submit or skip leads to the next.")
         return gr.skip()
@@ -143,7 +143,7 @@ class AnnotateHandlers:
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
-            return stay(without_places(error))
+            return stay(redact_paths(error))
         return self._next(at)
 
     def undo(self, project: str | None, request: gr.Request) -> AnnotateView:
@@ -196,7 +196,7 @@ class AnnotateHandlers:
         except NotFoundError:
             return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
         except AnnotationsError as error:
-            return stay(without_places(error))
+            return stay(redact_paths(error))
         if receipt.completed:
             self._complete(at, shown.item)
         if receipt.is_practice and (view := self._taught(at, shown, receipt)) is not None:
@@ -241,7 +241,7 @@ class AnnotateHandlers:
             if view is not None:
                 return view._replace(note=escaped(note))
         except AnnotationsError as error:
-            note = without_places(error)
+            note = redact_paths(error)
         return nothing(note)._replace(progress=at.place.progress(), learnt="")
 
     def _following(self, at: PageSession, shown: ItemToken) -> ItemView | None:
@@ -250,7 +250,7 @@ class AnnotateHandlers:
         asked = at.place.still_asked(shown.item) if at.place.is_about_reflections else []
         if left := [segment for segment in asked if segment != shown.segment]:
             return at.place.lay(shown.item, left[0])
-        turn = assignment.claim(self.store, at.project.id, at.name, without=shown.item)
+        turn = assignment.claim(self.store, at.project.id, at.name, exclude_item=shown.item)
         return turn and self._opened(at, at.place.lay_turn(turn, done=1))
 
     def _fetched(self, at: PageSession, after: ItemToken) -> AnnotateView | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from annotations.errors import AnswerError
-from annotations.queue import assignment, gold_accuracy
+from annotations.queue import assignment, own_gold_accuracy
 from annotations.queue.assignment import Assignment
 from annotations.queue.review import returned
 from annotations.schema.annotation import Annotation
@@ -171,7 +171,7 @@ class ProjectView:
         """How far they are, after so many more; `part` of the one on the table."""
         known = None
         if self.project.gold_share:
-            known = gold_accuracy.standing(self.store, self.annotator, self.project.id)
+            known = own_gold_accuracy.gold_accuracy_of(self.store, self.annotator, self.project.id)
         so_far = progress_of(self.counts, self.store, self.annotator, self.project.id).further(done)
         return progress_line(so_far.progress, known, so_far.pace, part)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, NotFoundError, without_places
+from annotations.errors import AnnotationsError, NotFoundError, redact_paths
 from annotations.queue import flags
 from annotations.queue.flags import Flag
 from annotations.queue.own_items import OwnItem, own_items
@@ -33,7 +33,7 @@ OUTCOMES = {
     LeaseOutcome.SUBMITTED: "submitted",
     LeaseOutcome.SKIPPED: "skipped",
     LeaseOutcome.POSTPONED: "for later",
-    LeaseOutcome.EXTRA: "came too late",
+    LeaseOutcome.OVER_QUOTA: "came too late",
 }
 NO_PRACTICE = (
     '<p class="soft">Nobody practises here. Set how many practice items come first on the '
@@ -67,7 +67,7 @@ class PanelHandlers:
             at.place.trajectory(shown.item)
             flags.flag(self.store, shown.item, at.name, note or "")
         except AnnotationsError as error:
-            return error_notice(without_places(error)), gr.skip()
+            return error_notice(redact_paths(error)), gr.skip()
         return success_notice("Flagged. A reviewer’s answer will be in “Mine”."), ""
 
     def command(
@@ -85,7 +85,7 @@ class PanelHandlers:
                 case {"without": int(number)} if at.who.may(Role.ADMIN):
                     at = self._change(at, [e for place, e in enumerate(at.project.examples) if place != number])
         except (AnnotationsError, ValueError) as error:
-            line = error_notice(sentence(without_places(error)))
+            line = error_notice(sentence(redact_paths(error)))
         return line + self._guide(at), line + self._mine(at)
 
     def _sit(self, project: str | None, request: gr.Request) -> PageSession:

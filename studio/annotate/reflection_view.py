@@ -6,7 +6,7 @@ Pure functions, as in `render`: no store, no Gradio. Probabilities are left out 
 from collections.abc import Callable, Sequence
 
 from annotations.queue.assignment import Progress
-from annotations.queue.gold_accuracy import GoldRecord
+from annotations.queue.own_gold_accuracy import GoldRecord
 from annotations.queue.own_items import Pace
 from model.trajectory import Image, Reflection, Source, Trajectory
 from studio.components.render import SMOOTH, data_url, escaped, isolated, rounds_of, verdict, width_of

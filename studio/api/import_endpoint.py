@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.importing.importer import rehearse
 from annotations.importing.source_tables import laid_out
 from annotations.schema.project import Role
@@ -60,7 +60,7 @@ def build(store: Store, settings: Settings) -> None:
                 new_items = item_sources.add(store, target, store.imported(report.batch)).new
             return report.to_dict() | {"items": new_items}
         except (AnnotationsError, FillingError) as error:
-            raise gr.Error(without_places(error), print_exception=False) from error
+            raise gr.Error(redact_paths(error), print_exception=False) from error
 
     gr.api(import_records, concurrency_limit=1)
 

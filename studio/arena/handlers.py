@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, LeaseError, NotFoundError, without_places
+from annotations.errors import AnnotationsError, LeaseError, NotFoundError, redact_paths
 from annotations.queue import assignment, submission
 from annotations.queue.assignment import Assignment
 from annotations.queue.progress import project_answers, project_counts
@@ -157,7 +157,7 @@ class ArenaHandlers:
             note = (error_notice(receipt.message) if receipt.message else "") + right
             return self._next(at, project.id)._replace(note=note)
         except (AnnotationsError, StopIteration) as error:
-            return self._next(at, showing.project)._replace(note=error_notice(without_places(error)))
+            return self._next(at, showing.project)._replace(note=error_notice(redact_paths(error)))
 
     def skip(self, showing: PairToken | None, request: gr.Request) -> ArenaView:
         at = self._sit(request)
@@ -169,7 +169,7 @@ class ArenaHandlers:
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
-            return stay(ArenaView, without_places(error))
+            return stay(ArenaView, redact_paths(error))
         return self._next(at, showing.project)
 
     def undo(self, project: str | None, showing: PairToken | None, request: gr.Request) -> ArenaView:
@@ -185,7 +185,7 @@ class ArenaHandlers:
                 return stay(ArenaView, "There is nothing to undo.")
             self.store.undo(last.trajectory_id, None, at.name, project=last.project, item=last.item)
         except AnnotationsError as error:
-            return stay(ArenaView, without_places(error))
+            return stay(ArenaView, redact_paths(error))
         return self._next(at, project)._replace(note=success_notice("Taken back; compare them again."))
 
     def _asked_before(self, showing: PairToken) -> str | None:
@@ -206,7 +206,7 @@ class ArenaHandlers:
             assignment.heartbeat(self.store, showing.item, at.name)
             self.holding.renew(at.session, showing.item)
         except LeaseError as error:
-            return error_notice(without_places(error))
+            return error_notice(redact_paths(error))
         except NotFoundError:
             return error_notice("One of these drawings was deleted meanwhile; skip leads to the next pair.")
         return gr.skip()

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from annotations.calibration.report import file_of, measure, write
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.schema.project import Order, Role
 from annotations.store.reordering import rank_anew
 from annotations.store.store import Store
@@ -59,7 +59,7 @@ class CalibrationHandlers:
                 yield gr.skip(), f'<p class="soft">{isolated(critic)}: {number:,} of {of:,}</p>'
             rank_anew(self.store.database, Order.EXPECTED_USE)
         except (AnnotationsError, RewardError, CheckpointError) as error:
-            yield gr.skip(), error_notice(without_places(error))
+            yield gr.skip(), error_notice(redact_paths(error))
             return
         yield view.report(measure(self.store)), success_notice("They have judged all that people judged.")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotations.errors import without_places
+from annotations.errors import redact_paths
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.backends.request import RequestError
@@ -65,7 +65,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             how = checkpoints.named(checkpoint).sampling
         except CheckpointError as error:
-            yield render.notice_value(without_places(error))
+            yield render.notice_value(redact_paths(error))
             return
         form = DrawForm(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
         yield from drawn(form, side, PageVisit.of(request, settings), checkpoints, sessions, insist=insist)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import pyarrow as pa
 
-from annotations.errors import AnnotationsError, ExportError, without_places
+from annotations.errors import AnnotationsError, ExportError, redact_paths
 from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import Manifest, trajectories_of
 from annotations.export.preview import survey
@@ -129,7 +129,7 @@ class DatasetsHandlers:
             query = form.query()
             held = survey(self.store, form.kind, query, lambda: time.monotonic() > end, first=rows_table.SHOWN)
         except AnnotationsError as error:
-            return f'<p class="export-error" role="alert">{escaped(without_places(error))}</p>', ""
+            return f'<p class="export-error" role="alert">{escaped(redact_paths(error))}</p>', ""
         rows = rows_table.rows_html([row.values for row in held.first], held.rows)
         return rows_table.survey_html(KINDS[form.kind], held), rows
 
@@ -145,7 +145,7 @@ class DatasetsHandlers:
         try:
             self.jobs.start(form.kind, form.query())
         except AnnotationsError as error:
-            return f'<p class="export-error" role="alert">{escaped(without_places(error))}</p>', gr.skip(), gr.skip()
+            return f'<p class="export-error" role="alert">{escaped(redact_paths(error))}</p>', gr.skip(), gr.skip()
         return rows_table.progress_html(self.jobs.progress), gr.Timer(active=True), gr.update(visible=True)
 
     def stop(self, request: gr.Request) -> None:
@@ -182,7 +182,7 @@ class DatasetsHandlers:
                 raise ExportError(why)
             address = push(folder, repository, token)
         except (AnnotationsError, OSError, ValueError) as error:
-            return f'<p class="export-error" role="alert">{escaped(without_places(error))}</p>', ""
+            return f'<p class="export-error" role="alert">{escaped(redact_paths(error))}</p>', ""
         return f'<p>Pushed to <a href="{escaped(address)}" rel="noopener">{escaped(address)}</a>, private.</p>', ""
 
     def _shown(self, name: str | None) -> DatasetsView:
@@ -200,7 +200,7 @@ class DatasetsHandlers:
                 Path(packed).unlink(missing_ok=True)
                 return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
         except (OSError, ValueError, StopIteration, pa.ArrowInvalid) as error:
-            problem = f"{folder.name} cannot be read and packed: {without_places(error)}."
+            problem = f"{folder.name} cannot be read and packed: {redact_paths(error)}."
             told = f"{problem} Export again, or make room where the disk is full."
             return _nothing(told)._replace(chosen=menu)
         return DatasetsView(

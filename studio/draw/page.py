@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.store.store import Store
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import description
@@ -88,7 +88,7 @@ def ask(
         generator.backend.check(Request(form.prompt))
         how = form.chosen_seed(), form.most_rounds(), form.sampling(generator.sampling)
     except (CheckpointError, RequestError) as error:
-        yield *notice(without_places(error)), gr.skip()
+        yield *notice(redact_paths(error)), gr.skip()
         return
     if not insist and (doubt := generator.backend.warning(form.prompt)) is not None:
         yield (
@@ -128,7 +128,7 @@ def go_on(
     try:
         generator, branch = continued(checkpoints, change)
     except (AnnotationsError, BranchError, CheckpointError) as error:
-        yield *notice(f"That cannot be changed: {without_places(error)}."), gr.skip()
+        yield *notice(f"That cannot be changed: {redact_paths(error)}."), gr.skip()
         return
     stop = sessions.begin(visit.session).is_set
     events = generator.stream(**branch, **visit.asking, stop=stop, on_start=on_start)
@@ -143,7 +143,7 @@ def instead(
         parent = checkpoints.first.store.trajectory(run)
         generator = checkpoints.named(parent.checkpoint)
     except (AnnotationsError, CheckpointError) as error:
-        yield *notice(f"That cannot be drawn: {without_places(error)}."), gr.skip()
+        yield *notice(f"That cannot be drawn: {redact_paths(error)}."), gr.skip()
         return
     drawn = []
     for _ in parent.images[1:]:
@@ -192,7 +192,7 @@ def own_numbers(checkpoints: Checkpoints, checkpoint: str, plans: bool) -> tuple
     try:
         own = _own(checkpoints.named(checkpoint), plan_first=plans)
     except CheckpointError as error:
-        raise gr.Error(without_places(error), print_exception=False) from error
+        raise gr.Error(redact_paths(error), print_exception=False) from error
     return own.guidance, own.temperature
 
 

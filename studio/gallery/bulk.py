@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.moderation.withholding import MOST, show_again, withhold
 from annotations.schema.project import Role
 from annotations.schema.subjects import PAIR
@@ -104,7 +104,7 @@ class BulkHandlers:
         try:
             act(ids)
         except AnnotationsError as error:
-            return error_notice(without_places(error))
+            return error_notice(redact_paths(error))
         drawings = "1 drawing is" if len(ids) == 1 else f"{len(ids)} drawings are"
         return success_notice(f"{drawings} {what}.")
 

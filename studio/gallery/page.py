@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from annotations.backup import last
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.moderation.reports import LONGEST_NOTE, report
 from annotations.moderation.withholding import withheld, withheld_picture
 from annotations.store.listing import Cursor
@@ -60,7 +60,7 @@ def listing(
         listed = store.trajectories(limit=PAGE + 1, before=before, keep=choice.filter())
     except AnnotationsError as error:
         return (
-            f'<p class="none">{render.escaped(without_places(error))}</p>',
+            f'<p class="none">{render.escaped(redact_paths(error))}</p>',
             "",
             gr.update(visible=True),
             gr.update(visible=False),
@@ -105,7 +105,7 @@ def reported(store: Store, run: str, note: str, by: str) -> str:
     try:
         report(store, run, by=by, note=note or "")
     except AnnotationsError as error:
-        return error_notice(without_places(error))
+        return error_notice(redact_paths(error))
     return success_notice("Thank you. Whoever runs this studio will look at it.")
 
 

@@ -25,7 +25,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from annotations.errors import without_places
+from annotations.errors import redact_paths
 
 log = logging.getLogger(__name__)
 
@@ -218,5 +218,5 @@ def _passes_through_our_code(error: Exception) -> bool:
 
 def _one_line(error: Exception) -> str:
     """Type and message, without what could break a line of the log or an answer in JSON."""
-    message = " ".join(without_places(error).split()).encode("utf-8", "replace").decode()
+    message = " ".join(redact_paths(error).split()).encode("utf-8", "replace").decode()
     return f"{type(error).__name__}: {message[:200]}"

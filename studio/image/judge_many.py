@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from annotations.errors import AnnotationsError, ImportingError, without_places
+from annotations.errors import AnnotationsError, ImportingError, redact_paths
 from annotations.importing import csv_files
 from annotations.importing.archives import UnpackedFolder, unpacked
 from annotations.importing.formats.folder import KNOWN, NAMES
@@ -65,7 +65,7 @@ def batch(files: Sequence[Path]) -> Iterator[list[Pair]]:
         with unpacked(files) as places:
             yield [replace(pair, upload=_upload_of(pair, places)) for pair in pairs_of(places)]
     except ImportingError as error:
-        raise BatchError(without_places(error)) from error
+        raise BatchError(redact_paths(error)) from error
 
 
 def _upload_of(pair: Pair, places: Sequence[UnpackedFolder]) -> Path | None:
@@ -113,7 +113,7 @@ def _pair(image: str, prompt: str, names: Names) -> Pair:
     try:
         path = names.find(image, "image") if image else None
     except RowProblem as problem:
-        return Pair(image, prompt, None, without_places(problem))
+        return Pair(image, prompt, None, redact_paths(problem))
     return Pair(image, prompt, path, "" if path else "no such image was given")
 
 
@@ -156,4 +156,4 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
                     rows["error"] = event.error
         return replace(blank, **rows)
     except (RequestError, QueueFull, AnnotationsError, OSError) as error:
-        return replace(blank, error=without_places(error))
+        return replace(blank, error=redact_paths(error))

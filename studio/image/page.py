@@ -13,7 +13,7 @@ import gradio as gr
 import pandas as pd
 from gradio.data_classes import ImageData
 
-from annotations.errors import AnnotationsError, NotFoundError, without_places
+from annotations.errors import AnnotationsError, NotFoundError, redact_paths
 from annotations.importing import csv_files
 from annotations.ops import example_trajectories
 from annotations.store.store import Store
@@ -94,7 +94,7 @@ def ask(
         generator.backend.check(Request(form.words))
         source = generator.backend.read_source(Path(form.path), task)
     except (CheckpointError, RequestError, OSError) as error:
-        yield notice(without_places(error))
+        yield notice(redact_paths(error))
         return
     if not insist and (doubt := generator.backend.warning(form.words, task)) is not None:
         yield notice(doubt, anyway=f"{form.choice} anyway")
@@ -123,7 +123,7 @@ def ask_for_many(
         csv_files.write(file, COLUMNS, table.itertuples(index=False))
         note_stored(generator.store, list(table.run[table.run != ""]), file)
     except (AnnotationsError, BatchError, LimitError) as error:
-        raise gr.Error(without_places(error), print_exception=False) from error
+        raise gr.Error(redact_paths(error), print_exception=False) from error
     return table, table[table.verdict != ""], str(file)
 
 
@@ -195,7 +195,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             return *(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip(), menu(checkpoints)
         except AnnotationsError as error:
-            notice = render.notice_value(f"No image can be taken over: {without_places(error)}.")
+            notice = render.notice_value(f"No image can be taken over: {redact_paths(error)}.")
             return gr.skip(), gr.skip(), notice, menu(checkpoints)
 
     def tried(example: Example, before: str | None) -> tuple:
@@ -269,7 +269,7 @@ def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) 
         try:
             generator = checkpoints.named(checkpoint)
         except CheckpointError as error:
-            raise gr.Error(without_places(error), print_exception=False) from error
+            raise gr.Error(redact_paths(error), print_exception=False) from error
         table, judged, file = ask_for_many(files, PageVisit.of(request, settings), generator, progress)
         return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.store.store import Store
 from model.backends.request import RequestError
 from model.events import Event, TrajectoryStarted
@@ -140,7 +140,7 @@ def live(events: LiveTrajectory, visit: PageVisit, sessions: Sessions, store: St
     except (RequestError, QueueFull, LimitError, AnnotationsError) as error:
         if sending.fresh < len(sending.rows):
             yield sending.value(events.partial), *SAME
-        yield notice(without_places(error))
+        yield notice(redact_paths(error))
     finally:
         events.close()
         sessions.end(visit.session)
@@ -159,7 +159,7 @@ def following(run: str, visit: PageVisit, store: Store, settings: Settings) -> I
         ended = partial.trajectory is not None and partial.trajectory.stop_reason is not None
         yield sending.value(partial) if ended else replay(store, run, settings)
     except (LimitError, AnnotationsError) as error:
-        yield render.notice_value(without_places(error))
+        yield render.notice_value(redact_paths(error))
 
 
 def let_follow(view: gr.HTML, store: Store, settings: Settings) -> None:
@@ -183,7 +183,7 @@ def forget(asked: gr.EventData, visit: PageVisit, store: Store, settings: Settin
         store.hide(run, by=visit.owner)
         served_copies.remove(store, run)
     except AnnotationsError as error:
-        return render.notice_value(f"That cannot be deleted: {without_places(error)}.")
+        return render.notice_value(f"That cannot be deleted: {redact_paths(error)}.")
     return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.store.listing import Filter
 from annotations.store.store import Store
 from model.images import PictureFileError
@@ -51,7 +51,7 @@ def not_stored(store: Store, run: str, error: Exception) -> render.Row:
 
 
 def no_replay(error: Exception) -> render.Row:
-    return render.notice_value(f"This drawing cannot be shown: {without_places(error)}.")
+    return render.notice_value(f"This drawing cannot be shown: {redact_paths(error)}.")
 
 
 def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
@@ -77,7 +77,7 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
             return render.notice_value(NO_AHA)
         return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment") | {"follow": True}
     except UNSHOWABLE as error:
-        return render.notice_value(f"No aha moment can be shown: {without_places(error)}.")
+        return render.notice_value(f"No aha moment can be shown: {redact_paths(error)}.")
 
 
 def recorded_aha(store: Store, settings: Settings) -> render.Row:

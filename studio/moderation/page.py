@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.moderation.blocked_words import LONGEST, MOST_WORDS, block, blocked_words
 from annotations.moderation.reports import Reported, dismiss, open_reports
 from annotations.moderation.withholding import show_again, withheld, withheld_picture, withhold
@@ -72,7 +72,7 @@ class ModerationHandlers:
             for id in ids:
                 served_copies.remove(self.store, id)
         except AnnotationsError as error:
-            return self._shown(words, error_notice(without_places(error)))
+            return self._shown(words, error_notice(redact_paths(error)))
         drawings = "1 drawing is" if len(ids) == 1 else f"{len(ids)} drawings are"
         return self._shown(words, success_notice(f"{drawings} hidden from everybody, until they are shown again."))
 
@@ -83,7 +83,7 @@ class ModerationHandlers:
         try:
             show_again(self.store, ids)
         except AnnotationsError as error:
-            return self._shown(words, error_notice(without_places(error)))
+            return self._shown(words, error_notice(redact_paths(error)))
         return self._shown(words, success_notice("What you chose is shown again."))
 
     def dismiss(self, chosen: str, words: str, request: gr.Request) -> ModerationView:

@@ -13,7 +13,7 @@ import gradio as gr
 from annotations.auth import accounts
 from annotations.auth.changes import account_changes
 from annotations.auth.invitations import MOST_DAYS, invite, open_invitations, withdraw
-from annotations.errors import AnnotationsError, PersonError, without_places
+from annotations.errors import AnnotationsError, PersonError, redact_paths
 from annotations.schema.names import clean_name
 from annotations.schema.project import Role
 from annotations.store.store import Store
@@ -108,7 +108,7 @@ class PeopleHandlers:
         try:
             change()
         except AnnotationsError as error:
-            return self._shown(error_notice(without_places(error)))
+            return self._shown(error_notice(redact_paths(error)))
         return self._shown(success_notice(words))
 
     def _shown(self, note: str) -> PeopleView:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.queue.progress import project_counts
 from annotations.schema.project import Project
 from annotations.schema.subjects import PAIR
@@ -174,7 +174,7 @@ def _doubt(prompt: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> str 
             if (doubt := generator.backend.warning(prompt)) is not None:
                 return doubt
     except (RequestError, CheckpointError) as error:
-        return without_places(error)
+        return redact_paths(error)
     return None
 
 
@@ -203,7 +203,7 @@ def _draw(checkpoints: Checkpoints, prompt: str, chosen: Sequence[str], rounds: 
         for way in chosen:
             ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner))
     except (RequestError, CheckpointError, AnnotationsError, FillingError) as error:
-        return Drawing(prompt, tuple(ids), without_places(error))
+        return Drawing(prompt, tuple(ids), redact_paths(error))
     return Drawing(prompt, tuple(ids))
 
 
@@ -267,7 +267,7 @@ def judged(
                 made.append(id)
                 on_progress(len(made), len(ids))
         except (RequestError, OSError) as error:
-            raise FillingError(f"a picture cannot be judged: {without_places(error)}") from error
+            raise FillingError(f"a picture cannot be judged: {redact_paths(error)}") from error
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.queue.progress import ProjectCounts, project_counts
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.names import clean_name, name_key
@@ -163,7 +163,7 @@ class ProjectsHandlers:
                 replace(project, id=identity(project.name, {existing.id for existing in self.store.projects()}))
             )
         except AnnotationsError as error:
-            return gr.skip(), error_notice(without_places(error))
+            return gr.skip(), error_notice(redact_paths(error))
         address = f"project?id={escaped(made.id)}"
         link = f'<a href="{address}">{isolated(made.name)}</a>'
         asked = f'its questions are set in <a href="{address}&amp;section=questions">its section Questions</a>'

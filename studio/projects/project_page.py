@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.importing import staging
 from annotations.importing.source_tables import AUTO
 from annotations.queue.progress import annotator_progress, project_answers, project_counts
@@ -130,7 +130,7 @@ class ProjectHandlers:
         try:
             project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
         except AnnotationsError as error:
-            return stay(ProjectView, without_places(error))
+            return stay(ProjectView, redact_paths(error))
         return self._view(user, project, success_notice("Stored. Whoever answers from now on sees it."))
 
     def close(self, project_id: str, request: gr.Request) -> ProjectView:
@@ -141,7 +141,7 @@ class ProjectHandlers:
             moment = None if project.closed_at else datetime.now(UTC)
             project = self.store.change_project(replace(project, closed_at=moment))
         except AnnotationsError as error:
-            return stay(ProjectView, without_places(error))
+            return stay(ProjectView, redact_paths(error))
         return self._view(user, project, success_notice("It is open again." if moment is None else "It is closed now."))
 
     def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> ProjectView:
@@ -155,7 +155,7 @@ class ProjectHandlers:
                 raise FillingError("no drawing is like that; choose others")
             return self._added(user, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return stay(ProjectView, without_places(error))
+            return stay(ProjectView, redact_paths(error))
 
     def add_file(
         self,
@@ -188,7 +188,7 @@ class ProjectHandlers:
             view = self._added(user, project_id, ids, before) if ids else stay(ProjectView, "")
             return (*view, *shown, _still(paths))
         except (AnnotationsError, CheckpointError, FillingError, KeyError) as error:
-            return (*stay(ProjectView, without_places(error)), *empty, _still(paths))
+            return (*stay(ProjectView, redact_paths(error)), *empty, _still(paths))
 
     @staticmethod
     def _judging(progress: gr.Progress, at: int, of: int) -> None:
@@ -210,7 +210,7 @@ class ProjectHandlers:
                 raise FillingError("choose an import; what there was of it may have been deleted")
             return self._added(user, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return stay(ProjectView, without_places(error))
+            return stay(ProjectView, redact_paths(error))
 
     def add_prompts(
         self,
@@ -240,7 +240,7 @@ class ProjectHandlers:
                     ProjectView, progress=self._progress(project), note=success_notice(f"{added:,} items so far.")
                 )
         except (AnnotationsError, FillingError) as error:
-            yield stay(ProjectView, without_places(error))
+            yield stay(ProjectView, redact_paths(error))
             return
         note = error_notice("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
         yield self._view(user, project, success_notice(f"{added:,} items added.") + note)

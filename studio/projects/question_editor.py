@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, ProjectError, without_places
+from annotations.errors import AnnotationsError, ProjectError, redact_paths
 from annotations.queue.progress import first_item
 from annotations.schema.forms.question_form import QuestionForm
 from annotations.schema.forms.registry import FORMS, form_of
@@ -143,7 +143,7 @@ class QuestionHandlers:
             project, _ = self._changed(self._project(project_id, request), name, QuestionFields(*given))
             return self._sheet(project), ""
         except AnnotationsError as error:
-            return gr.skip(), error_notice(without_places(error))
+            return gr.skip(), error_notice(redact_paths(error))
 
     def refresh(self, project_id: str, request: gr.Request) -> tuple[Any, str]:
         """(the sheet, a line): the questions that are stored, after items came in."""
@@ -202,7 +202,7 @@ class QuestionHandlers:
 
     def _refused(self, error: AnnotationsError) -> QuestionEditorView:
         return QuestionEditorView(
-            *[gr.skip()] * (len(QuestionEditorView._fields) - 1), error_notice(without_places(error))
+            *[gr.skip()] * (len(QuestionEditorView._fields) - 1), error_notice(redact_paths(error))
         )
 
     def shown(self, project: Project, name: str | None = None) -> QuestionEditorView:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.ops.project_removal import archive, contents, delete
 from annotations.schema.names import look_of
 from annotations.schema.project import Project, Role
@@ -42,7 +42,7 @@ class RemovalHandlers:
         try:
             project = archive(self.store, project_id)
         except AnnotationsError as error:
-            return gr.skip(), error_notice(without_places(error))
+            return gr.skip(), error_notice(redact_paths(error))
         words = (
             "It is in the archive now." if project.archived_at else "It is back in the lists, closed; open it above."
         )
@@ -59,7 +59,7 @@ class RemovalHandlers:
                 )
             delete(self.store, project_id)
         except AnnotationsError as error:
-            return gr.skip(), error_notice(without_places(error))
+            return gr.skip(), error_notice(redact_paths(error))
         return "", success_notice("It is deleted. Its answers are in no page and no export from now on.")
 
 

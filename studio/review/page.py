@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, AnswerError, NotFoundError, without_places
+from annotations.errors import AnnotationsError, AnswerError, NotFoundError, redact_paths
 from annotations.metrics.quality import Disagreement
 from annotations.queue import audit, gold_items, review
 from annotations.queue.flags import LONGEST
 from annotations.queue.progress import project_answers
 from annotations.schema.annotation import REFLECTIONS, Annotation
-from annotations.schema.project import Project, Role, Use
+from annotations.schema.project import ItemPurpose, Project, Role
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
@@ -42,13 +42,13 @@ from studio.review.review_queue import ReviewQueue
 from studio.settings import Settings
 from studio.theme import script
 from studio.training.provenance import learners
-from studio.training.run_form import place_of
+from studio.training.run_form import runs_dir
 
-USES = {Use.GOLD: "Use as gold", Use.PRACTICE: "Use for practice", Use.WORK: "As any other"}
+USES = {ItemPurpose.GOLD: "Use as gold", ItemPurpose.PRACTICE: "Use for practice", ItemPurpose.WORK: "As any other"}
 APPOINTED = {
-    Use.GOLD: "It is gold now: whoever is given it is checked by it, without a word",
-    Use.PRACTICE: "It is for practice now: who is new is given it, and told what was right",
-    Use.WORK: "It is an item like any other again",
+    ItemPurpose.GOLD: "It is gold now: whoever is given it is checked by it, without a word",
+    ItemPurpose.PRACTICE: "It is for practice now: who is new is given it, and told what was right",
+    ItemPurpose.WORK: "It is an item like any other again",
 }
 AGREED = '<p class="none">There is nothing to decide here. Choose another project, or come back later.</p>'
 
@@ -128,7 +128,7 @@ class ReviewHandlers:
             made = annotations_of(self._sheet(answers), case.key, filled, user.name)
             review.decide(self.store, case.item, user.name, made)
         except AnnotationsError as error:
-            return stay(ReviewView, without_places(error))
+            return stay(ReviewView, redact_paths(error))
         return self._show(user, case.project, case.item)._replace(
             note=success_notice("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
@@ -154,9 +154,9 @@ class ReviewHandlers:
                 review.decide(self.store, case.item, user.name, made)
             except AnswerError as error:
                 filled = value_of(sheet, uuid4().hex, most, self.store.picture_or_none)
-                return stay(ReviewView, f"People are split. {without_places(error)}")._replace(sheet=filled)
+                return stay(ReviewView, f"People are split. {redact_paths(error)}")._replace(sheet=filled)
         except AnnotationsError as error:
-            return stay(ReviewView, without_places(error))
+            return stay(ReviewView, redact_paths(error))
         return self._show(user, case.project, case.item)._replace(
             note=success_notice("Decided as most say. Next leads on.")
         )
@@ -174,11 +174,11 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            known = gold_items.set_use(self.store, case.item, Use(use), because=because or "")
+            known = gold_items.set_use(self.store, case.item, ItemPurpose(use), because=because or "")
         except AnnotationsError as error:
-            return stay(ReviewView, without_places(error))
+            return stay(ReviewView, redact_paths(error))
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
-        return unchanged(ReviewView, note=success_notice(APPOINTED[Use(use)] + answers))
+        return unchanged(ReviewView, note=success_notice(APPOINTED[ItemPurpose(use)] + answers))
 
     def send_back(
         self, case: ReviewCase | None, annotator: str | None, note: str | None, to_others: bool, request: gr.Request
@@ -195,7 +195,7 @@ class ReviewHandlers:
                 return stay(ReviewView, "Choose whose answers go back.")
             review.send_back(self.store, case.item, name, user.name, note or "", to_others=to_others)
         except AnnotationsError as error:
-            return stay(ReviewView, without_places(error))
+            return stay(ReviewView, redact_paths(error))
         words = "somebody else is asked" if to_others else "it comes back to them, with your note"
         return self._show(user, case.project, case.item)._replace(note=success_notice(f"Taken back; {words}."))
 
@@ -216,7 +216,7 @@ class ReviewHandlers:
                 raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
             again = review.restore_revision(self.store, number, key=uuid4().hex, by=user.name)
         except AnnotationsError as error:
-            return stay(ReviewView, without_places(error))
+            return stay(ReviewView, redact_paths(error))
         note = success_notice(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
         return unchanged(ReviewView, **self._trail(user, id) | {"note": note})
 
@@ -296,7 +296,7 @@ class ReviewHandlers:
         except AnnotationsError as error:
             return {
                 "trail_of": trajectory_id,
-                "trail": error_notice(without_places(error)),
+                "trail": error_notice(redact_paths(error)),
                 "revision": gr.update(choices=[], value=None),
             }
         names = names_for(self.store, user, list({who for change in changes for who in (change.who, change.by) if who}))
@@ -304,7 +304,7 @@ class ReviewHandlers:
             (_revision(change.after, names(change.who)), change.after.id) for change in changes if change.after
         ]
         menu = gr.update(choices=revisions[::-1], value=None)
-        learnt_by = learners(place_of(self.store), [revision for _, revision in revisions])
+        learnt_by = learners(runs_dir(self.store), [revision for _, revision in revisions])
         return {"trail_of": trajectory_id, "trail": review_table.trail(changes, names, learnt_by), "revision": menu}
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.context import Context
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
@@ -24,7 +24,7 @@ from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.settings import Settings
 from studio.teaching.corrections import Correction, corrections_of, count_written
 from studio.teaching.jobs import Taught, TeachingError, TeachingJobs
-from studio.training.run_form import place_of
+from studio.training.run_form import runs_dir
 
 EVERY = 1.0  # seconds between two looks at a lesson
 MOST_BRANCHES = 100  # of a page
@@ -79,7 +79,7 @@ class TeachHandlers:
         try:
             self.jobs.start(self._person(request), request.session_hash or "", self._parent(corrections), corrections)
         except (TeachingError, AnnotationsError, OSError) as error:
-            return unchanged(TeachView, shown=error_notice(without_places(error)))
+            return unchanged(TeachView, shown=error_notice(redact_paths(error)))
         return self._view(request)
 
     def look(self, request: gr.Request) -> TeachView:
@@ -103,9 +103,9 @@ class TeachHandlers:
         if not self._who(request).may(Role.ADMIN):
             raise gr.Error("Only admins keep what was taught.", print_exception=False)
         try:
-            name = self.jobs.keep(self._person(request), place_of(self.store), self.checkpoints)
+            name = self.jobs.keep(self._person(request), runs_dir(self.store), self.checkpoints)
         except (TeachingError, CheckpointError, OSError) as error:
-            return unchanged(TeachView, shown=error_notice(without_places(error)))
+            return unchanged(TeachView, shown=error_notice(redact_paths(error)))
         run = f'<a href="training?run={escaped(name)}">{isolated(name)}</a>'
         link = f"<p>Kept as {run}; it is in the menus of checkpoints.</p>"
         return self._view(request)._replace(shown=link)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, without_places
+from annotations.errors import AnnotationsError, redact_paths
 from annotations.export.jobs import exports_of
 from annotations.schema.project import Role
 from annotations.store.store import Store
@@ -26,7 +26,7 @@ from studio.settings import Settings
 from studio.training import evaluations, launch, provenance, run_form, run_view
 from studio.training.curves import curves_html, read_metrics
 from studio.training.launch import RunError
-from studio.training.run_form import Asked, place_of
+from studio.training.run_form import Asked, runs_dir
 from studio.training.runs import RunStatus, TrainingRun, runs_in
 
 REFUSED = (RunError, CheckpointError, AnnotationsError, OSError)
@@ -107,9 +107,9 @@ class TrainingHandlers:
         try:
             run_request, data = run_form.request_of(asked, self.store, self.settings, who.name)
             needs = run_form.estimate(asked, self.store, self.settings).disk
-            run = launch.start(place_of(self.store), run_request, data, needs)
+            run = launch.start(runs_dir(self.store), run_request, data, needs)
         except REFUSED as error:
-            return stay(TrainingView, without_places(error))
+            return stay(TrainingView, redact_paths(error))
         return self._shown(who, run.name)._replace(
             note=success_notice(f"{run.name} has begun. It goes on when this page is closed.")
         )
@@ -165,14 +165,14 @@ class TrainingHandlers:
         try:
             act(run)
         except REFUSED as error:
-            return stay(TrainingView, without_places(error))
+            return stay(TrainingView, redact_paths(error))
         return self._shown(who, chosen)._replace(note=success_notice(words))
 
     def _admin(self, request: gr.Request) -> Identity:
         return require(Role.ADMIN, request, self.settings, self.store)
 
     def _runs(self) -> list[TrainingRun]:
-        return runs_in(place_of(self.store))
+        return runs_in(runs_dir(self.store))
 
     def _run(self, name: str | None) -> TrainingRun | None:
         return next((run for run in self._runs() if run.name == name), None)
@@ -197,7 +197,7 @@ class TrainingHandlers:
             expected = run_form.estimate(asked, self.store, self.settings)
             return run_view.estimate_html(expected, run_form.whole_steps(asked.steps))
         except REFUSED as error:
-            return error_notice(without_places(error))
+            return error_notice(redact_paths(error))
 
     def _shown(
         self, who: Identity, name: str | None, other_name: str | None = None, *, brief: bool = False
@@ -269,7 +269,7 @@ def can_draw(run: TrainingRun) -> bool:
 
 def add_runs(checkpoints: Checkpoints, store: Store) -> None:
     """Offer the checkpoints of runs that were drawn with before the studio was started again."""
-    for run in runs_in(place_of(store)):
+    for run in runs_in(runs_dir(store)):
         if run.draws and run.has_checkpoint:
             try:
                 checkpoints.add(str(run.out))

@@ -65,7 +65,7 @@ class Estimate:
     disk: int  # bytes
 
 
-def place_of(store: Store) -> Path:
+def runs_dir(store: Store) -> Path:
     """The folder of all runs."""
     return store.database.directory / "runs"
 
@@ -74,7 +74,7 @@ def checkpoints_of(store: Store, settings: Settings) -> dict[str, str]:
     """What can be trained: by name, what `--checkpoint` takes. The studio's own first, then those that runs made."""
     configured = [s for s in settings.checkpoints if s.partition(":")[0] not in OPENERS.keys() - {JANUS}]
     known = {backend_name(source): absolute(source.removeprefix(f"{JANUS}:")) for source in configured}
-    return known | {run.name: str(run.out) for run in runs_in(place_of(store)) if run.has_checkpoint}
+    return known | {run.name: str(run.out) for run in runs_in(runs_dir(store)) if run.has_checkpoint}
 
 
 def absolute(source: str) -> str:
@@ -128,7 +128,7 @@ def request_of(asked: Asked, store: Store, settings: Settings, by: str) -> tuple
     command += ["--calibration", str(report)] if report else []
     command += ["--checkpoint", sources[asked.checkpoint], "--steps", str(steps)]
     command += ["--save-every", str(max(1, min(USUAL_SAVE, steps // SAVES)))]
-    command += [*options, "--out", str(place_of(store) / name / name)]
+    command += [*options, "--out", str(runs_dir(store) / name / name)]
     names = tuple(folder.name for folder in data)
     request = RunRequest(name, method.name, tuple(command), steps, asked.checkpoint, names, by, now.isoformat())
     return request, data
@@ -194,7 +194,7 @@ def estimate(asked: Asked, store: Store, settings: Settings) -> Estimate:
         options = ["--adapter", asked.adapter] if asked.adapter else []
         options += options_of(method, asked.options or "", calibration_report(method, store))
         memory, disk = bytes_of(sources[asked.checkpoint], method.name, tuple(options))
-    return Estimate(rows, measured(runs_in(place_of(store)), method.name, asked.checkpoint), memory, disk)
+    return Estimate(rows, measured(runs_in(runs_dir(store)), method.name, asked.checkpoint), memory, disk)
 
 
 def measured(runs: Sequence[TrainingRun], method: str, checkpoint: str) -> float | None:

@@ -25,7 +25,7 @@ class GoldRecord:
     compared: int
 
 
-def standing(store: Store, annotator: str, project_id: str) -> GoldRecord | None:
+def gold_accuracy_of(store: Store, annotator: str, project_id: str) -> GoldRecord | None:
     """Of this annotator in this project, so far; None before there are ten answers. Raises NotFoundError."""
     with store.database.reading() as session:
         questions = projects.get(session, project_id).questions
