@@ -17,8 +17,8 @@ from annotations.schema.forms.choice import Choice
 from annotations.schema.forms.facts import Facts
 from annotations.schema.forms.ranking import Ranking
 from annotations.schema.forms.rating import Rating
+from annotations.schema.question_targets import WHOLE
 from annotations.schema.questions import EDIT_QUESTION, Question
-from annotations.schema.subjects import WHOLE
 from annotations.store.items import NewItem, find
 from annotations.store.store import Store, open_store
 from model.trajectory import Image, Origin, Parent, Source, Thought, Token

@@ -13,7 +13,7 @@ from annotations.ops.example_trajectories import fill_if_empty
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.project import Role
-from annotations.schema.subjects import PAIR
+from annotations.schema.question_targets import PAIR
 from annotations.store.items import NewItem
 from annotations.store.listing import TrajectorySummary
 from annotations.store.store import Store, open_store

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged, png
 
-from annotations.export.labels.judge_targets import WhyNot, judge_example, judge_target
+from annotations.export.labels.judge_targets import JudgeExclusion, judge_example, judge_target
 from annotations.schema.annotation import Annotation
 from model.reflection_text import sentence
 from model.trajectory import Origin, Source, Token
@@ -46,12 +46,12 @@ def test_a_judgement_becomes_the_words_to_learn(segment, answers, completion, or
 @pytest.mark.parametrize(
     ("annotation", "why"),
     [
-        (judged("t", verdict_right="yes"), WhyNot.LOW_RATING),
-        (judged("t", verdict_right="yes", reason_rating=3), WhyNot.LOW_RATING),
-        (judged("t", verdict_right="no"), WhyNot.NO_CORRECTION),
-        (judged("t", verdict_right="no", reason_rating=5), WhyNot.NO_CORRECTION),
-        (Annotation("t", 0, "ann", {"thought_rating": 5}), WhyNot.NO_REFLECTION),
-        (Annotation("t", None, "ann", {"comment": "all of it"}), WhyNot.NO_REFLECTION),  # a vote on a pair, too
+        (judged("t", verdict_right="yes"), JudgeExclusion.LOW_RATING),
+        (judged("t", verdict_right="yes", reason_rating=3), JudgeExclusion.LOW_RATING),
+        (judged("t", verdict_right="no"), JudgeExclusion.NO_CORRECTION),
+        (judged("t", verdict_right="no", reason_rating=5), JudgeExclusion.NO_CORRECTION),
+        (Annotation("t", 0, "ann", {"thought_rating": 5}), JudgeExclusion.NO_REFLECTION),
+        (Annotation("t", None, "ann", {"comment": "all of it"}), JudgeExclusion.NO_REFLECTION),  # a vote on a pair, too
     ],
 )
 def test_a_judgement_that_says_too_little_makes_no_example(annotation, why):
@@ -75,7 +75,7 @@ def test_a_given_image_can_be_judged_but_not_one_drawn_right_after_it():
     annotation = judged("t", 1, verdict_right="yes", reason_rating=5)
     assert judge_target(given, annotation).images == ("0" * 64,)
     edited = dataclasses.replace(TRAJECTORY, segments=(source, *TRAJECTORY.segments))
-    assert judge_target(edited, dataclasses.replace(annotation, segment=3)) is WhyNot.CONTEXT
+    assert judge_target(edited, dataclasses.replace(annotation, segment=3)) is JudgeExclusion.CONTEXT
 
 
 def test_words_that_a_person_wrote_into_the_trajectory_are_not_called_the_models_own():

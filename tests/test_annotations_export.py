@@ -246,7 +246,7 @@ def test_a_failed_export_leaves_the_earlier_one(store, tmp_path):
 
 def test_many_pictures_are_written_in_groups_that_a_viewer_can_read(store, tmp_path, monkeypatch):
     monkeypatch.setattr("annotations.export.writing.writers.GROUP_BYTES", 3 * (1000 + len(png())))
-    monkeypatch.setattr("annotations.export.subjects.AT_ONCE", 2)
+    monkeypatch.setattr("annotations.export.annotated_trajectories.AT_ONCE", 2)
     for number in range(7):
         correct(store, save(store, number))
     seen = []

@@ -12,11 +12,11 @@ from test_annotations_samples import aha, judged
 
 from annotations.export.aggregate.dawid_skene import dawid_skene
 from annotations.export.aggregate.votes import mean, vote
+from annotations.export.annotated_trajectories import annotated_trajectories
 from annotations.export.exporter import export
 from annotations.export.preview import survey
 from annotations.export.query import Aggregation, Query
 from annotations.export.store_context import StoreContext
-from annotations.export.subjects import subjects
 from annotations.store.store import open_store
 from model.images import encode_png
 from model.training.rewards.verifier import fit
@@ -106,7 +106,7 @@ def test_the_label_of_several_unreliable_people_is_right_more_often_than_any_of_
         context = StoreContext(store, Query(aggregation=aggregation))
         every = [
             (s.trajectory.id, context.votes(group, "verdict_right"))
-            for s in subjects(store, context.query)
+            for s in annotated_trajectories(store, context.query)
             for group in s.groups
         ]
         shares[aggregation.value] = float(np.mean([(votes.label == "yes") == truth[id] for id, votes in every]))

@@ -21,7 +21,7 @@ from test_annotations_samples import aha, image, judged, png, reflection
 
 from annotations.errors import ImportingError, NothingToExportError
 from annotations.export.exporter import export, made_rows
-from annotations.export.kind import ExportRow, LeftOut
+from annotations.export.kind import Excluded, ExportRow
 from annotations.export.manifest import read_manifest
 from annotations.export.query import EVERYTHING, Query, Split
 from annotations.export.registry import KINDS
@@ -60,7 +60,7 @@ def rounds(store: Store, number: int = 0, edit: str = "Remove one apple.", **cha
     return id
 
 
-def made(store: Store, kind: str, query: Query = EVERYTHING) -> list[ExportRow | LeftOut]:
+def made(store: Store, kind: str, query: Query = EVERYTHING) -> list[ExportRow | Excluded]:
     return [row for _, some in made_rows(StoreContext(store, query), KINDS[kind]) for row in some]
 
 
@@ -187,7 +187,7 @@ def test_trajectories_fulfil_the_contract_of_verl_omni(store: Store, tmp_path: P
         ("There is one apple too many.", "continue", "Remove one apple."),
         ("there are two apples.", "stop", ""),
     ]
-    left_out = {row.reason for row in made(store, "visual_reflection_v1") if isinstance(row, LeftOut)}
+    left_out = {row.reason for row in made(store, "visual_reflection_v1") if isinstance(row, Excluded)}
     assert any("nobody said what to change" in reason for reason in left_out)
     assert any("reads as a header" in reason for reason in left_out)
 
@@ -384,7 +384,7 @@ def test_of_every_answer_that_a_format_reads_it_says_what_became_of_it(tmp_path:
         }
         told = {answer for row in made(store, kind) for answer in row.answers}
         assert read <= told
-        assert all(row.reason for row in made(store, kind) if isinstance(row, LeftOut))
+        assert all(row.reason for row in made(store, kind) if isinstance(row, Excluded))
 
 
 def test_nothing_is_invented_where_nobody_has_answered(store: Store, tmp_path: Path):

@@ -17,7 +17,7 @@ from test_annotations_samples import NO_REASON, aha, png
 from thoroughness import few
 
 from annotations.export.exporter import export, made_rows
-from annotations.export.kind import ACTS, ExportRow, LeftOut
+from annotations.export.kind import ACTS, Excluded, ExportRow
 from annotations.export.manifest import Manifest, trajectories_of
 from annotations.export.query import EVERYTHING, Aggregation, Query
 from annotations.export.registry import KINDS
@@ -49,7 +49,7 @@ class Exports:
         return [dict(row.values) for row in self.rows(kind)]
 
 
-def made(store: Store, kind: str, query: Query = EVERYTHING) -> Iterator[ExportRow | LeftOut]:
+def made(store: Store, kind: str, query: Query = EVERYTHING) -> Iterator[ExportRow | Excluded]:
     for _, some in made_rows(StoreContext(store, query), KINDS[kind]):
         yield from some
 
@@ -109,7 +109,7 @@ def test_of_every_answer_that_a_kind_reads_it_says_what_became_of_it(exported, k
     read = {answer for answer, question in questions.items() if KINDS[kind].reads(question)}
     assert {answer for row in exported.made[kind] for answer in row.answers} == read
     in_rows = {answer for row in exported.rows(kind) for answer in row.answers}
-    left_out = [row for row in exported.made[kind] if isinstance(row, LeftOut)]
+    left_out = [row for row in exported.made[kind] if isinstance(row, Excluded)]
     assert sum(exported.manifests[kind].left_out.values()) == len(left_out)
     twice = [row.reason for row in left_out if row.answers and in_rows.issuperset(row.answers)]
     assert not twice or kind == "reward", "in a row and left out"  # a rating that is a score, and of a tie
@@ -147,7 +147,7 @@ def test_a_branch_whose_beginning_is_deleted_shows_nothing_of_it(tmp_path):
         [row] = [row for row in made(store, "thought_pref") if isinstance(row, ExportRow)]
         assert first in row.trajectories
         store.hide(first, by="visitor")
-        assert list(made(store, "thought_pref")) == [LeftOut("the drawing that the branch continues was deleted")]
+        assert list(made(store, "thought_pref")) == [Excluded("the drawing that the branch continues was deleted")]
         [row] = [row for row in made(store, "thought_sft") if isinstance(row, ExportRow)]
         assert text(row.values["completion"]) == "a plan"
 

@@ -88,7 +88,7 @@ def test_a_picture_that_was_cut_off_by_a_full_disk_is_written_anew(tmp_path):
 
 
 def test_a_project_that_is_made_or_changed_meanwhile_ends_no_export(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("annotations.export.subjects.AT_ONCE", 1)
+    monkeypatch.setattr("annotations.export.annotated_trajectories.AT_ONCE", 1)
     ids = [correct(store, number, "there are two.") for number in range(3)]
 
     def meanwhile(done: int, total: int) -> None:

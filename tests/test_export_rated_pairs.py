@@ -10,7 +10,7 @@ from test_annotations_samples import aha, image, png
 
 from annotations.export import same_prompt
 from annotations.export.exporter import export, made_rows
-from annotations.export.kind import ExportRow, LeftOut
+from annotations.export.kind import Excluded, ExportRow
 from annotations.export.query import EVERYTHING, Aggregation, Query, Split
 from annotations.export.registry import KINDS
 from annotations.export.store_context import StoreContext
@@ -41,7 +41,7 @@ def rate(store: Store, number: int, prompt: str = "two apples", picture: int | N
     return id
 
 
-def made(store: Store, query: Query = EVERYTHING, kind: str = "image_pref") -> list[ExportRow | LeftOut]:
+def made(store: Store, query: Query = EVERYTHING, kind: str = "image_pref") -> list[ExportRow | Excluded]:
     return [row for _, some in made_rows(StoreContext(store, query), KINDS[kind]) for row in some]
 
 
@@ -51,7 +51,7 @@ def pairs(store: Store, query: Query = EVERYTHING) -> set[tuple[str, str, float]
 
 
 def reasons(store: Store, query: Query = EVERYTHING) -> list[str]:
-    return [row.reason for row in made(store, query) if isinstance(row, LeftOut)]
+    return [row.reason for row in made(store, query) if isinstance(row, Excluded)]
 
 
 def test_two_drawings_of_a_prompt_are_a_pair_where_their_mean_ratings_differ_enough(store):
@@ -98,7 +98,7 @@ def test_every_answer_by_itself_compares_what_one_person_rated(store):
 def test_a_popular_prompt_makes_a_bounded_number_of_pairs_and_each_once(store, monkeypatch, tmp_path):
     monkeypatch.setattr(same_prompt, "NEIGHBOURS", 2)
     monkeypatch.setattr(same_prompt, "KEPT", 3)
-    monkeypatch.setattr("annotations.export.subjects.AT_ONCE", 2)
+    monkeypatch.setattr("annotations.export.annotated_trajectories.AT_ONCE", 2)
     ids = [rate(store, number, ann=1 + 4 * (number % 2)) for number in range(9)]
     expected = {(ids[at], ids[at + 1]) for at in range(8)}
     assert {tuple(sorted(pair[:2], key=ids.index)) for pair in pairs(store)} == expected

@@ -98,9 +98,9 @@ def test_a_query_is_read_back_from_its_json():
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from annotations.export import exporter, subjects
+from annotations.export import annotated_trajectories, exporter
 from annotations.store.store import open_store_for_reading
-exporter.PART_BYTES, subjects.AT_ONCE = 2500, 3
+exporter.PART_BYTES, annotated_trajectories.AT_ONCE = 2500, 3
 def heard(done, total):
     if done == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_an_export_that_was_killed_goes_on_and_ends_with_the_same_bytes(store, t
 
 def test_a_full_disk_leaves_no_half_export_and_what_was_done_is_gone_on_with(store, tmp_path, monkeypatch):
     monkeypatch.setattr("annotations.export.exporter.PART_BYTES", 2500)
-    monkeypatch.setattr("annotations.export.subjects.AT_ONCE", 3)
+    monkeypatch.setattr("annotations.export.annotated_trajectories.AT_ONCE", 3)
     for number in range(8):
         judge(store, number)
     whole = export(store, "judge_sft", tmp_path / "whole")

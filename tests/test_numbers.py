@@ -11,7 +11,7 @@ from transformers import JanusImageProcessorPil
 
 from annotations.db.record_json import pack, unpack
 from annotations.errors import AnswerError
-from annotations.export.labels.judge_targets import WhyNot, judge_target
+from annotations.export.labels.judge_targets import JudgeExclusion, judge_target
 from annotations.metrics.agreement import krippendorff_alpha
 from annotations.schema.annotation import validate
 from annotations.schema.field_types import misfit
@@ -95,7 +95,7 @@ def test_what_is_no_number_is_found_in_a_trajectory_and_makes_no_good_rating(nam
     said = replace(TRAJECTORY.segments[2], p_yes=value)
     assert misfit(replace(TRAJECTORY, segments=(said,)), Trajectory).startswith("segments[0].p_yes is ")
     rated = judged("t", verdict_right="yes", reason_rating=value)
-    assert judge_target(TRAJECTORY, rated) is WhyNot.LOW_RATING
+    assert judge_target(TRAJECTORY, rated) is JudgeExclusion.LOW_RATING
 
 
 @pytest.mark.parametrize("name", NO_NUMBERS)

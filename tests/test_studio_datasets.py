@@ -189,7 +189,7 @@ def test_the_newest_export_is_shown_and_an_older_one_can_be_chosen(store, shelf)
 
 def test_a_stopped_export_goes_on_when_the_same_is_asked_again(store, shelf, monkeypatch):
     monkeypatch.setattr("annotations.export.exporter.PART_BYTES", 1)
-    monkeypatch.setattr("annotations.export.subjects.AT_ONCE", 1)
+    monkeypatch.setattr("annotations.export.annotated_trajectories.AT_ONCE", 1)
     for number in range(4):
         store.annotate(judged(save(store, number), 2, verdict_right="yes", reason_rating=5))
     heard = shelf.jobs._heard

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
+from annotations.export.annotated_trajectories import annotated_trajectories
 from annotations.export.query import EVERYTHING
-from annotations.export.subjects import subjects
 from annotations.importing.formats import FORMATS
 from annotations.importing.source_tables import AUTO
 from annotations.queue.progress import project_answers, project_counts
@@ -414,7 +414,7 @@ def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(sto
     assert "Nothing is deleted" in removal.delete(RICH.id, "Poor feedback", visit())[1]
     assert "It is deleted" in removal.delete(RICH.id, "rich feedback", visit())[1]
     assert RICH.id not in [project.id for project in store.projects()] and store.counted() == []
-    assert [subject.groups for subject in subjects(store, EVERYTHING, everything=True)] == [()]
+    assert [subject.groups for subject in annotated_trajectories(store, EVERYTHING, everything=True)] == [()]
     assert store.visible([id]) == {id} and len(store.history(id)) == 1  # drawings and rows stay
     assert "belongs to this project" in removal.delete(REFLECTIONS_PROJECT.id, "Reflections", visit())[1]
 

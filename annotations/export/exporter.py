@@ -21,7 +21,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from annotations.errors import ExportError, NotFoundError, NothingToExportError, PictureError
-from annotations.export.kind import ExportKind, ExportRow, LeftOut, Progress
+from annotations.export.annotated_trajectories import (
+    AnnotatedTrajectory,
+    annotated_trajectories,
+    count_annotated_trajectories,
+)
+from annotations.export.kind import Excluded, ExportKind, ExportRow, Progress
 from annotations.export.manifest import (
     CARD,
     MANIFEST,
@@ -36,7 +41,6 @@ from annotations.export.query import EVERYTHING, Query
 from annotations.export.registry import KINDS
 from annotations.export.splits import splitter
 from annotations.export.store_context import StoreContext
-from annotations.export.subjects import Subject, count_subjects, subjects
 from annotations.export.writing.dataset_card import dataset_card
 from annotations.export.writing.parts import STATE, ExportPart, ExportState, join_sources, part_file, resumed
 from annotations.export.writing.writers import WRITERS, final_names
@@ -99,22 +103,29 @@ def under_pseudonyms(store: Store, query: Query) -> Query:
 
 def _fingerprint(store: Store, kind: ExportKind, query: Query) -> str:
     """Of what an unfinished export must have been asked for to be gone on with."""
-    asked = [str(store.database.directory), kind.name, SCHEMA_VERSION, query.to_dict(), version("pyarrow"), PART_BYTES]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    requested = [
+        str(store.database.directory),
+        kind.name,
+        SCHEMA_VERSION,
+        query.to_dict(),
+        version("pyarrow"),
+        PART_BYTES,
+    ]
+    return hashlib.sha256(json.dumps(requested).encode()).hexdigest()
 
 
 def made_rows(
     context: StoreContext, kind: ExportKind, *, after: int = 0
-) -> Iterator[tuple[Subject, list[ExportRow | LeftOut]]]:
+) -> Iterator[tuple[AnnotatedTrajectory, list[ExportRow | Excluded]]]:
     """What each trajectory makes, in the order of their numbers. Raises PictureError for a picture that is lost."""
-    for subject in subjects(context.store, context.query, everything=kind.everything, after=after):
+    for annotated in annotated_trajectories(context.store, context.query, everything=kind.everything, after=after):
         try:
-            yield subject, list(kind.rows(subject, context))
+            yield annotated, list(kind.rows(annotated, context))
         except NotFoundError as error:  # hidden a moment ago, or its file is gone
-            shown = context.shown_with(subject)
+            shown = context.shown_with(annotated)
             if context.store.visible(list(shown)) == shown:
                 raise PictureError(str(error)) from error
-            yield subject, [LeftOut(DELETED)]
+            yield annotated, [Excluded(DELETED)]
 
 
 def _write(
@@ -126,21 +137,21 @@ def _write(
     on_progress: Progress,
     stopped: Callable[[], bool],
 ) -> None:
-    total = count_subjects(store, query, everything=kind.everything)
+    total = count_annotated_trajectories(store, query, everything=kind.everything)
     on_progress(state.seen, max(total, state.seen))
     context = StoreContext(store, query)
     part = ExportPart(folder, kind, len({number for _, number, _ in state.parts}), splitter(store, kind, query))
-    for subject, made in made_rows(context, kind, after=state.after):
+    for annotated, made in made_rows(context, kind, after=state.after):
         if stopped():
             part.discard()
             raise ExportError("the export was stopped; export the same again, which goes on where it stopped")
         for row in made:
-            part.add(subject, row, state.tally)
+            part.add(annotated, row, state.tally)
         state.seen += 1
         on_progress(state.seen, max(total, state.seen))
         if part.size > PART_BYTES:
             state.parts += part.close()
-            state.after = subject.number
+            state.after = annotated.number
             state.save(folder)
             part = ExportPart(folder, kind, part.number + 1, part.split_of)
     state.parts += part.close()

@@ -70,11 +70,11 @@ class ExportJobs:
         with self._lock:
             if self._progress.running:
                 raise ExportError("another export is under way; wait for it, or stop it")
-            asked = {"kind": kind, "query": query.to_dict()}
-            name = self._unfinished(asked) or f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[: len(kind) + 20]
+            requested = {"kind": kind, "query": query.to_dict()}
+            name = self._unfinished(requested) or f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[: len(kind) + 20]
             try:
                 folder_of(self.store).mkdir(parents=True, exist_ok=True)
-                write_whole(self._request(name), json.dumps(asked))
+                write_whole(self._request(name), json.dumps(requested))
             except OSError as error:
                 raise ExportError(f"cannot write to {folder_of(self.store)}: {error}; make room") from error
             self._stop.clear()
@@ -112,11 +112,11 @@ class ExportJobs:
     def _request(self, name: str) -> Path:
         return folder_of(self.store) / REQUEST.format(name=name)
 
-    def _unfinished(self, asked: Mapping[str, Any]) -> str:
+    def _unfinished(self, requested: Mapping[str, Any]) -> str:
         """The name of an unfinished export of the same; empty where there is none."""
         for request in sorted(folder_of(self.store).glob(REQUEST.format(name="*"))):
             try:
-                if json.loads(request.read_text("utf-8")) == asked:
+                if json.loads(request.read_text("utf-8")) == requested:
                     return request.name.removeprefix(".").removesuffix(".request")
             except (OSError, ValueError):
                 continue

@@ -1,7 +1,7 @@
 """The contract of an export kind: from what counts about a trajectory to rows, and to reasons why there are none.
 
 A kind is one class in one file of `kinds` (training here and in TRL) or `formats` (layouts of others), and a line in
-`registry`. It sees values only; pictures come from the context.
+`registry`; README and studio call the kinds of `formats` formats. It sees values only; pictures come from the context.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from datasets import Features, Image, List, Value
 
 from annotations.export.aggregate.votes import Votes
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
 from annotations.export.query import Query
-from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import Question
 
@@ -56,7 +56,7 @@ class ExportRow:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Excluded:
     """Answers that make no row, and why."""
 
     reason: str
@@ -64,14 +64,14 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """Answers that are in a row of another subject."""
+class ExportedElsewhere:
+    """Answers that are in a row of another trajectory."""
 
     answers: tuple[Answer, ...] = ()
 
 
 class Context(ABC):
-    """What a kind may ask for beside the subject."""
+    """What a kind may ask for beside the trajectory."""
 
     query: Query
 
@@ -87,7 +87,7 @@ class Context(ABC):
         """The records from which trajectories were imported together, as they stood in files of the format."""
 
     @abstractmethod
-    def same_prompt(self, subject: Subject) -> Sequence[Subject]:
+    def same_prompt(self, annotated: AnnotatedTrajectory) -> Sequence[AnnotatedTrajectory]:
         """Other trajectories of its prompt with answers in projects that ask for ratings: the nearest before and after
         it. Of each two of a prompt either both see the other, or neither does."""
 
@@ -121,7 +121,7 @@ class ExportKind(ABC):
         return None
 
     @abstractmethod
-    def rows(self, subject: Subject, context: Context) -> Iterable[ExportRow | LeftOut]:
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterable[ExportRow | Excluded]:
         """Rows and reasons; every answer that the kind reads is in at least one of them."""
 
 
@@ -132,14 +132,14 @@ def answers_of(annotation: Annotation, names: Iterable[str] | None = None) -> tu
 
 
 def provenance(
-    subject: Subject, group: AnswerGroup, votes: Votes | None, annotator: str | None = None
+    annotated: AnnotatedTrajectory, group: AnswerGroup, votes: Votes | None, annotator: str | None = None
 ) -> dict[str, Any]:
     """The columns PROVENANCE of a row."""
     return {
         "project": group.project.id,
-        "trajectory_id": subject.trajectory.id,
+        "trajectory_id": annotated.trajectory.id,
         "segment": group.segment,
-        "checkpoint": subject.trajectory.checkpoint,
+        "checkpoint": annotated.trajectory.checkpoint,
         "annotator": annotator,
         "decided": group.decision is not None,
         "votes": votes.count if votes else len(group.people),
@@ -157,9 +157,9 @@ def png(data: bytes) -> dict[str, Any]:
     return {"bytes": data, "path": None}
 
 
-def in_order(subject: Subject) -> Iterator[Annotation]:
-    """All annotations of a subject, oldest first."""
-    every = [a for group in subject.groups for a in (*group.people, *([group.decision] if group.decision else []))]
+def in_order(annotated: AnnotatedTrajectory) -> Iterator[Annotation]:
+    """All annotations of a trajectory, oldest first."""
+    every = [a for group in annotated.groups for a in (*group.people, *([group.decision] if group.decision else []))]
     return iter(sorted(every, key=lambda annotation: annotation.id or 0))
 
 

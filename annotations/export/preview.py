@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from annotations.db.tables import ImageRow
 from annotations.export.exporter import made_rows
-from annotations.export.kind import ExportRow, LeftOut
+from annotations.export.kind import Excluded, ExportRow
 from annotations.export.query import EVERYTHING, Query
 from annotations.export.registry import KINDS
 from annotations.export.store_context import StoreContext
@@ -55,7 +55,7 @@ def survey(
 
     for _, made in made_rows(StoreContext(store, query, picture), KINDS[kind]):
         for row in made:
-            if isinstance(row, LeftOut):
+            if isinstance(row, Excluded):
                 held.left_out[row.reason] += 1
                 continue
             held.rows += 1

@@ -6,8 +6,8 @@ import hashlib
 
 import numpy as np
 
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, annotated_trajectories_at, prompts
 from annotations.export.query import Query
-from annotations.export.subjects import Subject, prompts, subjects_at
 from annotations.schema.forms.rating import Rating
 from annotations.store.store import Store
 
@@ -25,21 +25,23 @@ class SamePrompt:
         rows = ((_key(prompt), number) for number, prompt in prompts(store, query, ids))
         index = np.fromiter(rows, dtype=[("key", np.uint64), ("number", np.int64)])
         self._index = np.sort(index, order=("key", "number"))
-        self._subjects: dict[int, Subject] = {}
+        self._by_number: dict[int, AnnotatedTrajectory] = {}
 
-    def neighbours(self, subject: Subject) -> list[Subject]:
+    def neighbours(self, annotated: AnnotatedTrajectory) -> list[AnnotatedTrajectory]:
         """At most NEIGHBOURS before and as many after it, in order."""
-        of_prompt = self._numbers(subject.trajectory.prompt)
-        place, end = np.searchsorted(of_prompt, [subject.number, subject.number + 1])
+        of_prompt = self._numbers(annotated.trajectory.prompt)
+        place, end = np.searchsorted(of_prompt, [annotated.number, annotated.number + 1])
         before, after = of_prompt[max(0, place - NEIGHBOURS) : place], of_prompt[end : end + NEIGHBOURS]
         numbers = [int(number) for number in (*before, *after)]
-        unknown = [number for number in numbers if number not in self._subjects]
+        unknown = [number for number in numbers if number not in self._by_number]
         if unknown:
-            self._subjects |= {each.number: each for each in subjects_at(self._store, self._query, unknown)}
-        known = [self._subjects[number] for number in numbers if number in self._subjects]
-        for number in [number for number in self._subjects if number not in numbers][: -KEPT or None]:
-            del self._subjects[number]
-        return [each for each in known if each.trajectory.prompt == subject.trajectory.prompt]
+            self._by_number |= {
+                each.number: each for each in annotated_trajectories_at(self._store, self._query, unknown)
+            }
+        known = [self._by_number[number] for number in numbers if number in self._by_number]
+        for number in [number for number in self._by_number if number not in numbers][: -KEPT or None]:
+            del self._by_number[number]
+        return [each for each in known if each.trajectory.prompt == annotated.trajectory.prompt]
 
     def _numbers(self, prompt: str) -> np.ndarray:
         key = np.uint64(_key(prompt))

@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image as Picture
 
 from annotations.errors import NotFoundError
+from annotations.export.annotated_trajectories import annotated_trajectories
 from annotations.export.kind import ExportKind
 from annotations.export.manifest import TRAIN
 from annotations.export.query import Query
-from annotations.export.subjects import subjects
 from annotations.store.store import Store
 from model.trajectory import Image, Source, Trajectory
 
@@ -36,10 +36,10 @@ def splitter(store: Store, kind: ExportKind, query: Query) -> Splitter:
     if not query.splits:
         return lambda trajectory: TRAIN
     groups = _Groups()
-    for subject in subjects(store, query, everything=kind.everything):
-        others = [group.other for group in subject.groups if group.other is not None]
-        for trajectory in (subject.trajectory, *others):
-            groups.add(subject.trajectory, trajectory, [*_pictures(store, trajectory)])
+    for annotated in annotated_trajectories(store, query, everything=kind.everything):
+        others = [group.other for group in annotated.groups if group.other is not None]
+        for trajectory in (annotated.trajectory, *others):
+            groups.add(annotated.trajectory, trajectory, [*_pictures(store, trajectory)])
     names = groups.names()
 
     def split_of(trajectory: Trajectory) -> str:

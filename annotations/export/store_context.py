@@ -9,10 +9,10 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from annotations.export.aggregate.votes import Votes, decided, vote
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup, annotated_trajectories
 from annotations.export.kind import Context
 from annotations.export.query import Aggregation, Query
 from annotations.export.same_prompt import SamePrompt
-from annotations.export.subjects import AnswerGroup, Subject, subjects
 from annotations.importing.formats import FORMATS
 from annotations.metrics.quality import accuracy
 from annotations.queue.progress import project_answers
@@ -52,18 +52,18 @@ class StoreContext(Context):
         together = [parts for parts in whole if [origin.trajectory_id for origin in parts] == list(ids)]
         return [dict(FORMATS[format].merged([origin.record for origin in parts])) for parts in together]
 
-    def same_prompt(self, subject: Subject) -> Sequence[Subject]:
-        return self._same_prompt.neighbours(subject)
+    def same_prompt(self, annotated: AnnotatedTrajectory) -> Sequence[AnnotatedTrajectory]:
+        return self._same_prompt.neighbours(annotated)
 
     @cached_property
     def _same_prompt(self) -> SamePrompt:
         return SamePrompt(self.store, self.query)
 
-    def shown_with(self, subject: Subject) -> set[str]:
-        """The ids of all trajectories that a row of the subject may show."""
-        near = self._same_prompt.neighbours(subject) if "_same_prompt" in vars(self) else []
-        others = [group.other for group in subject.groups if group.other is not None]
-        return {trajectory.id for trajectory in (subject.trajectory, *others, *(each.trajectory for each in near))}
+    def shown_with(self, annotated: AnnotatedTrajectory) -> set[str]:
+        """The ids of all trajectories that a row of the trajectory may show."""
+        near = self._same_prompt.neighbours(annotated) if "_same_prompt" in vars(self) else []
+        others = [group.other for group in annotated.groups if group.other is not None]
+        return {trajectory.id for trajectory in (annotated.trajectory, *others, *(each.trajectory for each in near))}
 
     def votes(self, group: AnswerGroup, question: str, part: str | None = None) -> Votes | None:
         labelled = [(a, labels[part]) for a in group.people if part in (labels := _labels(group, question, a))]
@@ -94,8 +94,8 @@ class StoreContext(Context):
         return {about: votes for some in by_question.values() for about, votes in estimate(some).items()}
 
     def _all_votes(self) -> Iterator[tuple[Thing, str, Hashable]]:
-        for subject in subjects(self.store, self.query):
-            for group in subject.groups:
+        for annotated in annotated_trajectories(self.store, self.query):
+            for group in annotated.groups:
                 for annotation in group.people:
                     for name in annotation.answers:
                         if _is_compared(group, name):

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.errors import AnswerError
+from annotations.schema.question_targets import PAIR, WHOLE
 from annotations.schema.questions import (
     NO,
     QUESTIONS,
@@ -20,7 +21,6 @@ from annotations.schema.questions import (
     Question,
     questions_about,
 )
-from annotations.schema.subjects import PAIR, WHOLE
 from model.numbers import is_number
 from model.reflection_text import split_verdict
 from model.trajectory import Reflection, Trajectory

@@ -14,8 +14,8 @@ from annotations.schema.forms.tags import Tags
 from annotations.schema.forms.text import Text
 from annotations.schema.forms.words import Words
 from annotations.schema.project import Order, Project
+from annotations.schema.question_targets import PAIR, WHOLE
 from annotations.schema.questions import EDIT_QUESTION, QUESTIONS, Question
-from annotations.schema.subjects import PAIR, WHOLE
 from model.trajectory import Image, Reflection
 
 REFLECTIONS_PROJECT = Project(

@@ -11,8 +11,8 @@ from typing import Any
 
 from annotations.errors import ProjectError
 from annotations.schema.forms.text import is_storable
+from annotations.schema.question_targets import PAIR
 from annotations.schema.questions import Question, check_questions
-from annotations.schema.subjects import PAIR
 
 LONGEST_GUIDELINES = 50_000  # characters
 MOST_OVERLAP = 100

@@ -1,6 +1,7 @@
 """Questions of a project, and the default questions.
 
-What people can be asked about is in `subjects`, the forms of answers in `forms`. Nothing of storage or of pages.
+What people can be asked about is in `question_targets`, the forms of answers in `forms`. Imports nothing of storage or
+of pages.
 """
 
 import re
@@ -14,7 +15,7 @@ from annotations.schema.forms.question_form import QuestionForm
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.registry import OPTIONS, form_of
 from annotations.schema.forms.text import Text
-from annotations.schema.subjects import SUBJECTS
+from annotations.schema.question_targets import QUESTION_TARGETS
 from model.trajectory import Reflection, Thought, Trajectory
 
 YES, NO = "yes", "no"
@@ -138,8 +139,8 @@ def check_questions(questions: Sequence[Question]) -> None:
 def _problem(question: Question) -> str | None:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", question.name) or question.name == SKIP_REASON.name:
         return "wants another name: at most 40 small letters, digits and _, such as reason_rating"
-    if question.segment not in SUBJECTS:
-        return f"is about a “{question.segment}”; wanted one of: {', '.join(SUBJECTS)}"
+    if question.segment not in QUESTION_TARGETS:
+        return f"is about a “{question.segment}”; wanted one of: {', '.join(QUESTION_TARGETS)}"
     if not question.title.strip():
         return "has no title, which is what people read"
     return question.form.problem(question.segment)

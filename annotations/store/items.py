@@ -28,7 +28,7 @@ from annotations.db.tables import (
 from annotations.errors import NotFoundError, ProjectError
 from annotations.schema.annotation import Annotation, Status, validate
 from annotations.schema.project import ItemPurpose, Project
-from annotations.schema.subjects import PAIR, WHOLE
+from annotations.schema.question_targets import PAIR, WHOLE
 from annotations.store import item_ranks, projects
 from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory

@@ -2,7 +2,7 @@
 
 A row holds the positions of many sequences without padding; a `Layout` says which of them see which. On a CPU it
 is computed block-wise: torch's own kernel takes three times as long in bfloat16 for 220 positions, forward and back,
-and eight times for 100. Elsewhere torch's kernel is called for every span.
+and eight times for 100. ExportedElsewhere torch's kernel is called for every span.
 """
 
 from dataclasses import dataclass

@@ -19,8 +19,8 @@ from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Role
+from annotations.schema.question_targets import PAIR
 from annotations.schema.questions import Question
-from annotations.schema.subjects import PAIR
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
 from model.trajectory import Trajectory

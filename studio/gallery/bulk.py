@@ -13,7 +13,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, redact_paths
 from annotations.moderation.withholding import MOST, show_again, withhold
 from annotations.schema.project import Role
-from annotations.schema.subjects import PAIR
+from annotations.schema.question_targets import PAIR
 from annotations.store.items import NewItem
 from annotations.store.store import Store
 from studio.auth.identity import identity_of, require

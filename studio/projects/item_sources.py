@@ -14,7 +14,7 @@ from itertools import combinations
 from annotations.errors import AnnotationsError, redact_paths
 from annotations.queue.progress import project_counts
 from annotations.schema.project import Project
-from annotations.schema.subjects import PAIR
+from annotations.schema.question_targets import PAIR
 from annotations.store.items import NewItem, parts_of
 from annotations.store.listing import MAX_PAGE, Filter
 from annotations.store.store import Store

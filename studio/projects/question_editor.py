@@ -19,8 +19,8 @@ from annotations.schema.forms.registry import FORMS, form_of
 from annotations.schema.forms.text import Text
 from annotations.schema.names import name_key
 from annotations.schema.project import Project, Role
+from annotations.schema.question_targets import PAIR, QUESTION_TARGETS, WHOLE
 from annotations.schema.questions import Question, check_questions
-from annotations.schema.subjects import PAIR, SUBJECTS, WHOLE
 from annotations.store.store import Store
 from model.backends.contract import Domain
 from model.trajectory import Image, Reflection, Source, Thought
@@ -64,7 +64,7 @@ class QuestionFields(NamedTuple):
 
     title: str
     help: str
-    about: str  # of SUBJECTS
+    about: str  # of QUESTION_TARGETS
     form: str  # of FORMS
     choices: str  # one a line
     lowest: float | None  # of the scale
@@ -277,7 +277,7 @@ def question_section(board: QuestionHandlers, project: gr.State) -> tuple[gr.Acc
 def _fields() -> tuple[list[Any], gr.Button]:
     title = gr.Textbox(label="Question", max_lines=2, max_length=200, elem_id="question-title")
     help = gr.Textbox(label="Help beside it", max_lines=2, max_length=500)
-    abouts = [(ABOUT[subject], subject) for subject in SUBJECTS]
+    abouts = [(ABOUT[subject], subject) for subject in QUESTION_TARGETS]
     about = gr.Dropdown(abouts, label="About", elem_id="question-about")
     forms = [(form.title, name) for name, form in FORMS.items()]
     form = gr.Dropdown(forms, label="Answered by", elem_id="question-form")

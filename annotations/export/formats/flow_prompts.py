@@ -7,11 +7,11 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.formats.restored import row_of, untouched
-from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.formats.external_rows import row_of, untouched
+from annotations.export.kind import Context, Excluded, ExportKind, ExportRow
 from annotations.export.kinds.prompts import facts_of
 from annotations.export.labels.plans import is_narrowed
-from annotations.export.subjects import Subject
 
 FORMAT = "flow_prompts"  # its name among those that are imported
 GENERAL = "general"  # the tag of a prompt without a category
@@ -32,12 +32,12 @@ class FlowPrompts(ExportKind):
     tasks = ("text-to-image",)
     features = Features({"text": Value("string")})
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        if subject.groups or not is_narrowed(context.query):
-            yield row_of(subject, self.values(subject, context), context, ())
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        if annotated.groups or not is_narrowed(context.query):
+            yield row_of(annotated, self.values(annotated, context), context, ())
 
-    def values(self, subject: Subject, context: Context) -> dict[str, Any]:
-        return {"text": subject.trajectory.prompt}
+    def values(self, annotated: AnnotatedTrajectory, context: Context) -> dict[str, Any]:
+        return {"text": annotated.trajectory.prompt}
 
 
 class FlowMetadata(FlowPrompts):
@@ -56,9 +56,11 @@ class FlowMetadata(FlowPrompts):
     def file_name(self, split: str) -> str:
         return f"{split}_metadata.jsonl"
 
-    def values(self, subject: Subject, context: Context) -> dict[str, Any]:
-        records = context.imported([subject.trajectory.id], FORMAT) if untouched(subject) else []
-        prompt = subject.trajectory.prompt
+    def values(self, annotated: AnnotatedTrajectory, context: Context) -> dict[str, Any]:
+        records = context.imported([annotated.trajectory.id], FORMAT) if untouched(annotated) else []
+        prompt = annotated.trajectory.prompt
         return (
-            records[0] if records else {"prompt": prompt, "tag": subject.category or GENERAL, "facts": facts_of(prompt)}
+            records[0]
+            if records
+            else {"prompt": prompt, "tag": annotated.category or GENERAL, "facts": facts_of(prompt)}
         )

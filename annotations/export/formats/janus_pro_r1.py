@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 from datasets import Features, List, Value
 
-from annotations.export.formats.restored import ANNOTATED, IMPORTED, hashes_of, image_files, row_of, untouched
-from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut, answers_of, in_order
-from annotations.export.labels.judge_targets import WhyNot, judge_target
-from annotations.export.labels.opinions import with_the_rest
-from annotations.export.labels.reflections import Judged, judged
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.formats.external_rows import ANNOTATED, IMPORTED, hashes_of, image_files, row_of, untouched
+from annotations.export.kind import Context, Excluded, ExportKind, ExportRow, answers_of, in_order
+from annotations.export.labels.aggregated_answers import with_unused_answers
+from annotations.export.labels.judge_targets import JudgeExclusion, judge_target
+from annotations.export.labels.reflections import AggregatedReflection, aggregate_reflections
 from annotations.export.manifest import TRAIN
-from annotations.export.subjects import Subject
 from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
 from model.prepare.released_labels import IMAGES, LABELS, RIGHT, TRAIN_FILE, WRONG, label_entry, label_line
 
@@ -66,37 +66,39 @@ class JanusProR1(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._rows(subject, context), WhyNot.NO_REFLECTION)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._rows(annotated, context), JudgeExclusion.NO_REFLECTION)
 
-    def _rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        records = context.imported([subject.trajectory.id], FORMAT) if untouched(subject) else []
+    def _rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        records = context.imported([annotated.trajectory.id], FORMAT) if untouched(annotated) else []
         for record in records:
-            [path, *_], files = image_files(hashes_of(subject.trajectory), context, IMAGES)
+            [path, *_], files = image_files(hashes_of(annotated.trajectory), context, IMAGES)
             values = record | {"data": [datum | {"img_path": path} for datum in record["data"]]}
-            yield row_of(subject, values, context, list(in_order(subject)), label=IMPORTED, files=files)
+            yield row_of(annotated, values, context, list(in_order(annotated)), label=IMPORTED, files=files)
         if records:
             return
-        for about in judged(subject, context, READS):
-            yield from [about] if isinstance(about, LeftOut) else _rows(subject, about, context)
+        for about in aggregate_reflections(annotated, context, READS):
+            yield from [about] if isinstance(about, Excluded) else _rows(annotated, about, context)
 
 
-def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportRow | LeftOut]:
+def _rows(
+    annotated: AnnotatedTrajectory, about: AggregatedReflection, context: Context
+) -> Iterator[ExportRow | Excluded]:
     """The first wording that counts; the others are in it."""
     answers = tuple(answer for person in about.people for answer in answers_of(person, READS))
-    trajectory, why = subject.trajectory, None
+    trajectory, why = annotated.trajectory, None
     for person in about.people:
         target = judge_target(trajectory, person, about.rating, context.query.good)
-        if isinstance(target, WhyNot):
+        if isinstance(target, JudgeExclusion):
             why = why or target
             continue
         right = target.completion.lower().startswith("yes")
         agreement = about.votes.agreement if about.votes else 1.0
         [path], files = image_files([target.images[-1]], context, IMAGES)
-        number, prob = 1000 * subject.number + about.segment, agreement if right else 1 - agreement
+        number, prob = 1000 * annotated.number + about.segment, agreement if right else 1 - agreement
         entry = label_entry(number, path, target.completion, prob, RIGHT if right else WRONG)
         values = label_line(trajectory.prompt, [entry])
-        yield row_of(subject, values, context, about.people, answers=answers, files=files)
+        yield row_of(annotated, values, context, about.people, answers=answers, files=files)
         return
     if why is not None:
-        yield LeftOut(why, answers)
+        yield Excluded(why, answers)

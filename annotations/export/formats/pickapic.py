@@ -13,12 +13,12 @@ from typing import Any
 
 from datasets import Features, Value
 
-from annotations.export.formats.restored import ANNOTATED, IMPORTED, row_of, rows_of_pairs
-from annotations.export.kind import PROVENANCE, Context, ExportKind, ExportRow, LeftOut
-from annotations.export.labels.opinions import pseudonyms
-from annotations.export.labels.pair import Pair, Place
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.formats.external_rows import ANNOTATED, IMPORTED, row_of, rows_of_pairs
+from annotations.export.kind import PROVENANCE, Context, Excluded, ExportKind, ExportRow
+from annotations.export.labels.aggregated_answers import pseudonyms
+from annotations.export.labels.pair import ImageRef, Pair
 from annotations.export.labels.pairs import is_compared
-from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 PUBLISHED = {
@@ -66,14 +66,14 @@ class PickAPic(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         return rows_of_pairs(
-            self, subject, context, lambda record, other: (record, {}), lambda pair: _row(subject, pair, context)
+            self, annotated, context, lambda record, other: (record, {}), lambda pair: _row(annotated, pair, context)
         )
 
 
-def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
-    first, second = sorted((pair.chosen, pair.rejected), key=lambda place: (place.sha256, _uid(place)))
+def _row(annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> ExportRow:
+    first, second = sorted((pair.chosen, pair.rejected), key=lambda image: (image.sha256, _uid(image)))
     moments = [person.created_at for person in pair.people if person.created_at]
     names = pseudonyms(pair.people, context)
     values: dict[str, Any] = {
@@ -88,22 +88,22 @@ def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
         "criterion": pair.criterion,
         "margin": pair.margin,
         "weight": pair.weight,
-        **pair.beside(context),
+        **pair.provenance_columns(context),
     }
-    for number, place in enumerate((first, second)):
+    for number, image in enumerate((first, second)):
         values |= {
-            f"image_{number}_uid": _uid(place),
+            f"image_{number}_uid": _uid(image),
             f"image_{number}_url": "",
-            f"jpg_{number}": context.picture(place.sha256),
-            f"label_{number}": float(place is pair.chosen),
-            f"model_{number}": place.trajectory.checkpoint,
+            f"jpg_{number}": context.picture(image.sha256),
+            f"label_{number}": float(image is pair.chosen),
+            f"model_{number}": image.trajectory.checkpoint,
         }
-    row = row_of(subject, values, context, pair.people, answers=pair.answers)
+    row = row_of(annotated, values, context, pair.people, answers=pair.answers)
     return replace(row, trajectories=pair.trajectories)
 
 
-def _uid(place: Place) -> str:
-    return f"{place.trajectory.id}-{place.segment}"
+def _uid(image: ImageRef) -> str:
+    return f"{image.trajectory.id}-{image.segment}"
 
 
 def _number(*names: str) -> int:

@@ -15,10 +15,17 @@ from datasets import Features, Image, Value
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from annotations.export.formats.restored import ANNOTATED, IMPORTED, is_imported, row_of
-from annotations.export.kind import PROVENANCE, Answer, Context, ExportKind, ExportRow, LeftOut, png, provenance
-from annotations.export.labels.opinions import Opinion, asked, only, opinions, pseudonyms, with_the_rest
-from annotations.export.subjects import AnswerGroup, Subject
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.formats.external_rows import ANNOTATED, IMPORTED, is_imported, row_of
+from annotations.export.kind import PROVENANCE, Answer, Context, Excluded, ExportKind, ExportRow, png, provenance
+from annotations.export.labels.aggregated_answers import (
+    AggregatedAnswer,
+    aggregate_answers,
+    answered_questions,
+    pseudonyms,
+    single_value,
+    with_unused_answers,
+)
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.regions import Regions
@@ -62,30 +69,30 @@ class RichHf(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.segment == Drawing.kind and isinstance(question.form, Rating | Regions | Words)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._rows(subject, context), OTHER)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._rows(annotated, context), OTHER)
 
-    def _rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        for group in subject.groups:
-            about = None if group.segment is None else subject.trajectory.segments[group.segment]
+    def _rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        for group in annotated.groups:
+            about = None if group.segment is None else annotated.trajectory.segments[group.segment]
             if not isinstance(about, Drawing) or about.sha256 is None:
                 continue
-            records = context.imported([subject.trajectory.id], self.name) if is_imported(group) else []
+            records = context.imported([annotated.trajectory.id], self.name) if is_imported(group) else []
             for record in records:
                 picture = context.picture(about.sha256)
-                yield row_of(subject, _restored(record, picture), context, group.people, label=IMPORTED)
+                yield row_of(annotated, _restored(record, picture), context, group.people, label=IMPORTED)
             if records:
                 continue
-            by_form: dict[str, list[Opinion]] = {"rating": [], "regions": [], "words": []}
-            for question in asked(group, Rating, Regions, Words):
+            by_form: dict[str, list[AggregatedAnswer]] = {"rating": [], "regions": [], "words": []}
+            for question in answered_questions(group, Rating, Regions, Words):
                 if question.form.name != "rating" or _score_of(question) is not None:
-                    for opinion in opinions(group, question, context):
-                        if isinstance(opinion, LeftOut):
-                            yield opinion
+                    for aggregated in aggregate_answers(group, question, context):
+                        if isinstance(aggregated, Excluded):
+                            yield aggregated
                         else:
-                            by_form[question.form.name].append(opinion)
+                            by_form[question.form.name].append(aggregated)
             if any(by_form.values()):
-                yield _row(subject, group, about.sha256, by_form, context)
+                yield _row(annotated, group, about.sha256, by_form, context)
 
 
 def _score_of(question: Question) -> str | None:
@@ -94,49 +101,55 @@ def _score_of(question: Question) -> str | None:
 
 
 def _row(
-    subject: Subject, group: AnswerGroup, sha256: str, found: Mapping[str, Sequence[Opinion]], context: Context
+    annotated: AnnotatedTrajectory,
+    group: AnswerGroup,
+    sha256: str,
+    found: Mapping[str, Sequence[AggregatedAnswer]],
+    context: Context,
 ) -> ExportRow:
-    every = [opinion for some in found.values() for opinion in some]
-    people = list(dict.fromkeys(person for opinion in every for person in opinion.people))
-    answers: tuple[Answer, ...] = tuple(answer for opinion in every for answer in opinion.answers)
+    every = [aggregated for some in found.values() for aggregated in some]
+    people = list(dict.fromkeys(person for aggregated in every for person in aggregated.people))
+    answers: tuple[Answer, ...] = tuple(answer for aggregated in every for answer in aggregated.answers)
     names = pseudonyms(people, context)
     picture = context.picture(sha256)
     values: dict[str, Any] = {
-        "filename": f"{subject.trajectory.id}-{group.segment}.png",
-        **{str(_score_of(opinion.question)): opinion.mean for opinion in found["rating"]},
+        "filename": f"{annotated.trajectory.id}-{group.segment}.png",
+        **{str(_score_of(aggregated.question)): aggregated.mean for aggregated in found["rating"]},
         "artifact_map": _map(found["regions"], people, misaligned=False),
         "misalignment_map": _map(found["regions"], people, misaligned=True),
-        "prompt_misalignment_label": _labels(subject.trajectory.prompt, found["words"], people),
-        "prompt": subject.trajectory.prompt,
+        "prompt_misalignment_label": _labels(annotated.trajectory.prompt, found["words"], people),
+        "prompt": annotated.trajectory.prompt,
         "image": png(picture),
-        **provenance(subject, group, None, only(names)),
+        **provenance(annotated, group, None, single_value(names)),
         "votes": len(people),
     }
-    return row_of(subject, values, context, people, answers=answers)
+    return row_of(annotated, values, context, people, answers=answers)
 
 
-def _labels(prompt: str, words: Sequence[Opinion], people: Sequence[Annotation]) -> str | None:
+def _labels(prompt: str, words: Sequence[AggregatedAnswer], people: Sequence[Annotation]) -> str | None:
     """One number per token; None where nobody was asked. Who marked no word says that all are drawn."""
     if not words:
         return None
-    marked = [index for opinion in words for said in _said(opinion) for index in said]
+    marked = [index for aggregated in words for said in _said(aggregated) for index in said]
     missing = {index for index in marked if 2 * marked.count(index) >= len(people)}
     return " ".join(str(int(index not in missing)) for _, index in richhf_tokens(prompt))
 
 
-def _said(opinion: Opinion) -> list[Any]:
+def _said(aggregated: AggregatedAnswer) -> list[Any]:
     """What each person answered."""
-    return [person.answers[opinion.question.name] for person in opinion.people]
+    return [person.answers[aggregated.question.name] for person in aggregated.people]
 
 
-def _map(regions: Sequence[Opinion], people: Sequence[Annotation], *, misaligned: bool) -> dict[str, Any] | None:
+def _map(
+    regions: Sequence[AggregatedAnswer], people: Sequence[Annotation], *, misaligned: bool
+) -> dict[str, Any] | None:
     """None where nobody was asked. Who marked no place says that nothing is wrong."""
     if not regions:
         return None
     total = np.zeros((SIDE, SIDE))
-    for opinion in regions:
-        for said in _said(opinion):
-            labels = [f"{opinion.question.name} {region.get('label', '')}" for region in said]
+    for aggregated in regions:
+        for said in _said(aggregated):
+            labels = [f"{aggregated.question.name} {region.get('label', '')}" for region in said]
             chosen = [(MISALIGNED in label) == misaligned for label in labels]
             total += _mask([region for region, is_chosen in zip(said, chosen, strict=True) if is_chosen])
     return _grey(np.minimum(total / len(people), 1.0))

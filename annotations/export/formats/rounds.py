@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from annotations.export.formats.restored import ANNOTATED, IMPORTED, image_files, row_of, untouched
-from annotations.export.kind import Answer, Context, ExportKind, ExportRow, LeftOut, answers_of, in_order
-from annotations.export.labels.judge_targets import WhyNot, judge_target
-from annotations.export.labels.opinions import with_the_rest
-from annotations.export.labels.reflections import Judged, judged
-from annotations.export.subjects import Subject
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.formats.external_rows import ANNOTATED, IMPORTED, image_files, row_of, untouched
+from annotations.export.kind import Answer, Context, Excluded, ExportKind, ExportRow, answers_of, in_order
+from annotations.export.labels.aggregated_answers import with_unused_answers
+from annotations.export.labels.judge_targets import JudgeExclusion, judge_target
+from annotations.export.labels.reflections import AggregatedReflection, aggregate_reflections
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
 from model.reflection_text import split_verdict
@@ -28,7 +28,7 @@ Files = Mapping[str, bytes]  # by their paths beside a row
 READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION, EDIT)
 
 
-class WhyNoRounds(StrEnum):
+class RoundsExclusion(StrEnum):
     """Why a trajectory makes no row."""
 
     SOURCE = "it begins with a given image"
@@ -73,26 +73,26 @@ class RoundsKind(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._rows(subject, context), WhyNoRounds.BEHIND)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._rows(annotated, context), RoundsExclusion.BEHIND)
 
-    def _rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        if untouched(subject):
-            records = context.imported([subject.trajectory.id], self.name)
+    def _rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        if untouched(annotated):
+            records = context.imported([annotated.trajectory.id], self.name)
             for record in records:
-                values, files = self.restored(subject.trajectory, record, context)
-                yield row_of(subject, values, context, list(in_order(subject)), label=IMPORTED, files=files)
+                values, files = self.restored(annotated.trajectory, record, context)
+                yield row_of(annotated, values, context, list(in_order(annotated)), label=IMPORTED, files=files)
             if records:
                 return
-        for made in rounds_of(subject, context, edits=self.edits):
-            values = made.reason if isinstance(made, LeftOut) else self.values(subject.trajectory, made.rounds)
+        for made in rounds_of(annotated, context, edits=self.edits):
+            values = made.reason if isinstance(made, Excluded) else self.values(annotated.trajectory, made.rounds)
             if isinstance(values, str):
-                yield LeftOut(values, made.answers)
+                yield Excluded(values, made.answers)
                 continue
             assert isinstance(made, Rounds)
             paths, files = image_files([each.sha256 for each in made.rounds], context)
             values, files = self.with_pictures(values, [files[path] for path in paths], files)
-            yield row_of(subject, values, context, made.people, answers=made.answers, files=files)
+            yield row_of(annotated, values, context, made.people, answers=made.answers, files=files)
 
     @abstractmethod
     def values(self, trajectory: Trajectory, rounds: Sequence[Round]) -> dict[str, Any] | str:
@@ -111,56 +111,63 @@ class RoundsKind(ExportKind):
         """The columns of an imported record, and its files."""
 
 
-def rounds_of(subject: Subject, context: Context, *, edits: bool) -> Iterator[Rounds | LeftOut]:
+def rounds_of(annotated: AnnotatedTrajectory, context: Context, *, edits: bool) -> Iterator[Rounds | Excluded]:
     """What a trajectory makes, and why answers are in nothing of it. `edits`: whether each rejected image needs one."""
-    by_segment: dict[int, Judged] = {}
-    for reflection in judged(subject, context, READS):
-        if isinstance(reflection, LeftOut):
+    by_segment: dict[int, AggregatedReflection] = {}
+    for reflection in aggregate_reflections(annotated, context, READS):
+        if isinstance(reflection, Excluded):
             yield reflection
         else:
             by_segment.setdefault(reflection.segment, reflection)
     if not by_segment:
         return
-    made = _rounds(subject, by_segment, context, edits)
+    made = _rounds(annotated, by_segment, context, edits)
     used = by_segment.values() if isinstance(made, str) else [by_segment[each.segment] for each in made]
     people = tuple(person for about in used for person in about.people)
     answers = tuple(answer for person in people for answer in answers_of(person, READS))
-    yield LeftOut(made, answers) if isinstance(made, str) else Rounds(tuple(made), answers, people)
+    yield Excluded(made, answers) if isinstance(made, str) else Rounds(tuple(made), answers, people)
 
 
-def _rounds(subject: Subject, by_segment: dict[int, Judged], context: Context, edits: bool) -> list[Round] | str:
+def _rounds(
+    annotated: AnnotatedTrajectory, by_segment: dict[int, AggregatedReflection], context: Context, edits: bool
+) -> list[Round] | str:
     rounds: list[Round] = []
     sha256, thought = "", ""
-    for number, segment in enumerate(subject.trajectory.segments):
+    for number, segment in enumerate(annotated.trajectory.segments):
         match segment:
             case Source():
-                return WhyNoRounds.SOURCE
+                return RoundsExclusion.SOURCE
             case Thought():
                 thought = segment.text.strip()
             case Image():
                 sha256 = segment.sha256 or ""
             case Reflection():
-                this = _round(subject, number, sha256, thought, by_segment.get(number), context)
+                this = _round(annotated, number, sha256, thought, by_segment.get(number), context)
                 if isinstance(this, str):
                     return this
                 if edits and not this.accepted and not this.edit:
-                    return WhyNoRounds.NO_EDIT
+                    return RoundsExclusion.NO_EDIT
                 rounds.append(this)
                 if this.accepted:
                     return rounds
                 thought = ""
-    return WhyNoRounds.UNACCEPTED
+    return RoundsExclusion.UNACCEPTED
 
 
 def _round(
-    subject: Subject, segment: int, sha256: str, thought: str, about: Judged | None, context: Context
+    annotated: AnnotatedTrajectory,
+    segment: int,
+    sha256: str,
+    thought: str,
+    about: AggregatedReflection | None,
+    context: Context,
 ) -> Round | str:
     if about is None:
-        return WhyNoRounds.UNJUDGED
-    why: str = WhyNoRounds.UNJUDGED
+        return RoundsExclusion.UNJUDGED
+    why: str = RoundsExclusion.UNJUDGED
     for person in about.people:
-        target = judge_target(subject.trajectory, person, about.rating, context.query.good)
-        if isinstance(target, WhyNot):
+        target = judge_target(annotated.trajectory, person, about.rating, context.query.good)
+        if isinstance(target, JudgeExclusion):
             why = target
             continue
         verdict, reason = split_verdict(target.completion.partition(f" {EDIT_TEXT} ")[0])

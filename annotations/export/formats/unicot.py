@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.formats.restored import IMAGES, hashes_of, image_files
+from annotations.export.formats.external_rows import IMAGES, hashes_of, image_files
 from annotations.export.formats.rounds import Files, Round, RoundsKind
 from annotations.export.kind import Context
 from annotations.schema.published_formats import UNICOT_NOTHING_TO_EDIT

@@ -8,7 +8,8 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.formats.restored import (
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.formats.external_rows import (
     ANNOTATED,
     IMPORTED,
     Restored,
@@ -17,10 +18,9 @@ from annotations.export.formats.restored import (
     row_of,
     rows_of_pairs,
 )
-from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut
+from annotations.export.kind import Context, Excluded, ExportKind, ExportRow
 from annotations.export.labels.pair import Pair
 from annotations.export.labels.pairs import is_compared
-from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.trajectory import Trajectory
 
@@ -66,15 +66,15 @@ class VerlDpo(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         def of_record(record: dict[str, Any], other: Trajectory) -> Restored:
-            paths, files = image_files(hashes_of(subject.trajectory, other), context)
+            paths, files = image_files(hashes_of(annotated.trajectory, other), context)
             return record | dict(zip(("img_win", "img_lose"), paths, strict=True)), files
 
-        return rows_of_pairs(self, subject, context, of_record, lambda pair: _row(subject, pair, context))
+        return rows_of_pairs(self, annotated, context, of_record, lambda pair: _row(annotated, pair, context))
 
 
-def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
+def _row(annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> ExportRow:
     paths, files = image_files([pair.chosen.sha256, pair.rejected.sha256], context)
     prompt = pair.chosen.trajectory.prompt
     values: dict[str, Any] = {
@@ -88,10 +88,10 @@ def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
         "reward_model": {"style": pair.criterion, "ground_truth": prompt},
         "extra_info": {
             "split": "",
-            "index": subject.number,
+            "index": annotated.number,
             "raw_prompt": prompt,
             "raw_negative_prompt": NEGATIVE,
         },
     }
-    row = row_of(subject, values, context, pair.people, answers=pair.answers, files=files)
+    row = row_of(annotated, values, context, pair.people, answers=pair.answers, files=files)
     return replace(row, trajectories=pair.trajectories)

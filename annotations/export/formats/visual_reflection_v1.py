@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.formats.restored import IMAGES, hashes_of, image_files
+from annotations.export.formats.external_rows import IMAGES, hashes_of, image_files
 from annotations.export.formats.rounds import Files, Round, RoundsKind
 from annotations.export.kind import Context
 from model.trajectory import Trajectory

@@ -8,8 +8,8 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut, in_order
-from annotations.export.subjects import Subject
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import Context, Excluded, ExportKind, ExportRow, in_order
 from annotations.schema.annotation import Answers
 from annotations.schema.forms.question_form import Feature
 from annotations.schema.forms.registry import FORMS
@@ -56,10 +56,10 @@ class AnswersKind(ExportKind):
         }
     )
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        trajectory = subject.trajectory
-        questions = {g.project.id: {q.name: q for q in g.project.questions} for g in subject.groups}
-        for annotation in in_order(subject):
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        trajectory = annotated.trajectory
+        questions = {g.project.id: {q.name: q for q in g.project.questions} for g in annotated.groups}
+        for annotation in in_order(annotated):
             annotator = context.pseudonym(annotation.annotator)
             about = {
                 "project": annotation.project,
@@ -74,7 +74,7 @@ class AnswersKind(ExportKind):
             for name, value in Answers(annotation.answers).to_dict().items():
                 answers = ((annotation.id or 0, name),)
                 if (question := questions[annotation.project].get(name)) is None:
-                    yield LeftOut("its question is not asked any more", answers)
+                    yield Excluded("its question is not asked any more", answers)
                     continue
                 form = question.form
                 values = about | {"question": name, "title": question.title, "form": form.name}

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from datasets import Features
 
-from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import Context, Excluded, ExportKind, ExportRow
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit
-from annotations.export.labels.drawings import is_drawn, speaks_of_drawings, standings
-from annotations.export.labels.opinions import with_the_rest
+from annotations.export.labels.aggregated_answers import with_unused_answers
+from annotations.export.labels.drawings import drawing_labels, is_drawn, speaks_of_drawings
 from annotations.export.labels.plans import READS as PLANS
-from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 NO_DRAWING = "about a plan whose drawing is not accepted, or an edited or given image"
@@ -38,12 +38,12 @@ class DrawSft(ExportKind):
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question) or question.name in PLANS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._made(subject, context), NO_DRAWING)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._made(annotated, context), NO_DRAWING)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        labels, left_out = standings(subject, context)
-        yield from left_out
-        for segment, standing in labels.items():
-            if not is_edit(subject) and is_drawn(subject.trajectory.segments[segment]):
-                yield accepted_drawing(subject, segment, standing, context)
+    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        labels, excluded = drawing_labels(annotated, context)
+        yield from excluded
+        for segment, label in labels.items():
+            if not is_edit(annotated) and is_drawn(annotated.trajectory.segments[segment]):
+                yield accepted_drawing(annotated, segment, label, context)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datasets import Features
 from datasets import Image as Picture
 
-from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut, png
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import Context, Excluded, ExportKind, ExportRow, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, with_values
-from annotations.export.labels.drawings import CODES, is_drawn, speaks_of_drawings, standings
-from annotations.export.labels.opinions import with_the_rest
-from annotations.export.subjects import Subject
+from annotations.export.labels.aggregated_answers import with_unused_answers
+from annotations.export.labels.drawings import CODES, drawing_labels, is_drawn, speaks_of_drawings
 from annotations.schema.questions import Question
 from model.trajectory import Source
 
@@ -36,15 +36,15 @@ class EditSft(ExportKind):
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._made(subject, context), NO_EDIT)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._made(annotated, context), NO_EDIT)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        labels, left_out = standings(subject, context)
-        yield from left_out
-        for segment, standing in labels.items():
-            before = [each for each in subject.trajectory.segments[:segment] if isinstance(each, Source)]
-            if before and is_drawn(subject.trajectory.segments[segment]):
+    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        labels, excluded = drawing_labels(annotated, context)
+        yield from excluded
+        for segment, label in labels.items():
+            before = [each for each in annotated.trajectory.segments[:segment] if isinstance(each, Source)]
+            if before and is_drawn(annotated.trajectory.segments[segment]):
                 picture = context.picture(before[-1].sha256)
-                beside = {"source": png(picture), "source_codes": list(before[-1].codes)}
-                yield with_values(accepted_drawing(subject, segment, standing, context), beside, len(picture))
+                columns = {"source": png(picture), "source_codes": list(before[-1].codes)}
+                yield with_values(accepted_drawing(annotated, segment, label, context), columns, len(picture))

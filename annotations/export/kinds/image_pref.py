@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from datasets import Features, Value
 from datasets import Image as Picture
 
-from annotations.export.kind import PROVENANCE, Context, ExportKind, ExportRow, LeftOut, png
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import PROVENANCE, Context, Excluded, ExportKind, ExportRow, png
+from annotations.export.labels.aggregated_answers import pseudonyms, with_unused_answers
 from annotations.export.labels.drawings import CODES
-from annotations.export.labels.opinions import pseudonyms, with_the_rest
-from annotations.export.labels.pair import Pair, WhyNoPair
+from annotations.export.labels.pair import Pair, PairExclusion
 from annotations.export.labels.pairs import is_compared, pairs
 from annotations.export.labels.rated_pairs import ACROSS
-from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 
@@ -60,15 +60,17 @@ class ImagePref(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        made = (_row(subject, pair, context) if isinstance(pair, Pair) else pair for pair in pairs(subject, context))
-        yield from with_the_rest(self, subject, made, WhyNoPair.ALONE)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        made = (
+            _row(annotated, pair, context) if isinstance(pair, Pair) else pair for pair in pairs(annotated, context)
+        )
+        yield from with_unused_answers(self, annotated, made, PairExclusion.ALONE)
 
 
-def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
-    chosen, rejected = (context.picture(place.sha256) for place in (pair.chosen, pair.rejected))
+def _row(annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> ExportRow:
+    chosen, rejected = (context.picture(image.sha256) for image in (pair.chosen, pair.rejected))
     values = {
-        "prompt": subject.trajectory.prompt,
+        "prompt": annotated.trajectory.prompt,
         "chosen": png(chosen),
         "rejected": png(rejected),
         "chosen_codes": list(pair.chosen.image.codes),
@@ -83,13 +85,13 @@ def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
         "rejected_trajectory_id": pair.rejected.trajectory.id,
         "rejected_segment": pair.rejected.segment,
     }
-    beside = pair.beside(context)
+    columns = pair.provenance_columns(context)
     codes = len(pair.chosen.image.codes) + len(pair.rejected.image.codes)
     return ExportRow(
-        values=values | beside,
+        values=values | columns,
         answers=pair.answers,
         trajectories=pair.trajectories,
-        labels=(pair.source, *(["decided"] if beside["decided"] else [])),
+        labels=(pair.source, *(["decided"] if columns["decided"] else [])),
         people=pseudonyms(pair.people, context),
         size=1000 + len(chosen) + len(rejected) + 4 * codes,
     )

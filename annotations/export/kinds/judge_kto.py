@@ -13,22 +13,22 @@ from dataclasses import replace
 from datasets import Features, Value
 
 from annotations.export.aggregate.votes import Votes, vote
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import (
     IMAGES,
     MESSAGES,
     PROVENANCE,
     Context,
+    Excluded,
     ExportKind,
     ExportRow,
-    LeftOut,
     answers_of,
     provenance,
 )
-from annotations.export.labels.judge_targets import JudgeTarget, WhyNot, context_of, judge_example
-from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only
-from annotations.export.labels.reflections import READS, Judged, judged
+from annotations.export.labels.aggregated_answers import AggregatedAnswer, AnswerExclusion, good_or_bad, single_value
+from annotations.export.labels.judge_targets import JudgeExclusion, JudgeTarget, context_of, judge_example
+from annotations.export.labels.reflections import READS, AggregatedReflection, aggregate_reflections
 from annotations.export.query import Aggregation
-from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES, Question
 from model.examples import JudgeExample
@@ -71,46 +71,48 @@ class JudgeKto(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        for about in judged(subject, context, READS):
-            if isinstance(about, LeftOut):
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        for about in aggregate_reflections(annotated, context, READS):
+            if isinstance(about, Excluded):
                 yield about
             elif context.query.aggregation is Aggregation.ALL and about.group.decision is None:
                 for person in about.people:
-                    yield _row(subject, about, (person,), context)
+                    yield _row(annotated, about, (person,), context)
             else:
-                yield _row(subject, about, about.people, context)
+                yield _row(annotated, about, about.people, context)
 
 
-def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], context: Context) -> ExportRow | LeftOut:
+def _row(
+    annotated: AnnotatedTrajectory, about: AggregatedReflection, people: tuple[Annotation, ...], context: Context
+) -> ExportRow | Excluded:
     answers = tuple(answer for person in people for answer in answers_of(person, READS))
-    reflection, trajectory = about.reflection, subject.trajectory
+    reflection, trajectory = about.reflection, annotated.trajectory
     before = context_of(trajectory, about.segment)
     if any(token.origin is Origin.PERSON for token in reflection.tokens):
-        return LeftOut(WRITTEN, answers)
+        return Excluded(WRITTEN, answers)
     if before is None:
-        return LeftOut(WhyNot.CONTEXT, answers)
+        return Excluded(JudgeExclusion.CONTEXT, answers)
     right = next((person.answers[VERDICT_RIGHT] for person in people if VERDICT_RIGHT in person.answers), None)
     rating = _rating(about, people, context)
     label = _label(right, rating, people, context)
     if not isinstance(label, bool):
-        return LeftOut(label, answers)
+        return Excluded(label, answers)
     target = JudgeTarget(about.segment, own_words(reflection), Origin.SAMPLED, *before)
     example = judge_example(trajectory, target, picture=context.picture, annotator="")
     row = example.to_row()
     try:
         JudgeExample.from_row(row)
     except ValueError as error:
-        return LeftOut(f"the trainer refuses it: {error}", answers)
+        return Excluded(f"the trainer refuses it: {error}", answers)
     names = [context.pseudonym(person.annotator) for person in people]
     alone = context.query.aggregation is Aggregation.ALL
     votes: Votes | None = vote([(names[0], right)]) if alone and right is not None else about.votes
     values = {name: row[name] for name in ("prompt", "completion", "images")}
     values |= {"label": label, "rating": rating, "margin": votes and votes.margin, "p_yes": reflection.p_yes}
     decided = about.group.decision in people
-    beside = provenance(subject, about.group, votes, only(names)) | {"decided": decided}
+    columns = provenance(annotated, about.group, votes, single_value(names)) | {"decided": decided}
     return ExportRow(
-        values=values | beside,
+        values=values | columns,
         answers=answers,
         trajectories=(trajectory.id,),
         labels=(str(label).lower(), *(["decided"] if decided else [])),
@@ -119,24 +121,24 @@ def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], contex
     )
 
 
-def _rating(about: Judged, people: tuple[Annotation, ...], context: Context) -> float | None:
+def _rating(about: AggregatedReflection, people: tuple[Annotation, ...], context: Context) -> float | None:
     """The mean rating of the reason by these people, from 0 to 1."""
     rated = tuple(person for person in people if REASON_RATING in person.answers)
     question = next((q for q in about.group.project.questions if q.name == REASON_RATING), None)
     decision = about.group.decision
     group = replace(about.group, people=rated, decision=decision if decision in rated else None)
     votes = context.votes(group, REASON_RATING) if rated and question is not None else None
-    return Opinion(group, question, votes, rated).mean if votes is not None and question is not None else None
+    return AggregatedAnswer(group, question, votes, rated).mean if votes is not None and question is not None else None
 
 
 def _label(right: object, rating: float | None, people: tuple[Annotation, ...], context: Context) -> bool | str:
     """The label, or why there is none."""
     if right is None:
-        return WhyNot.NO_VERDICT
+        return JudgeExclusion.NO_VERDICT
     if right == NO:
         return False
     if rating is None:
         corrected = any(REASON_CORRECTION in person.answers for person in people)
         return CORRECTED if corrected else right == YES
     good = good_or_bad(rating, context.query)
-    return Why.NEITHER if good is None else good
+    return AnswerExclusion.NEITHER if good is None else good

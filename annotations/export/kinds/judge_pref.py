@@ -13,23 +13,23 @@ from typing import Any
 
 from datasets import Features, Value
 
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import (
     IMAGES,
     MESSAGES,
     PROVENANCE,
     Context,
+    Excluded,
     ExportKind,
     ExportRow,
-    LeftOut,
     answers_of,
     message,
     provenance,
 )
-from annotations.export.labels.judge_targets import JudgeTarget, WhyNot, judge_example, judge_target
-from annotations.export.labels.opinions import only
-from annotations.export.labels.reflections import READS, Judged, judged
+from annotations.export.labels.aggregated_answers import single_value
+from annotations.export.labels.judge_targets import JudgeExclusion, JudgeTarget, judge_example, judge_target
+from annotations.export.labels.reflections import READS, AggregatedReflection, aggregate_reflections
 from annotations.export.query import Query
-from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import REASON_CORRECTION, VERDICT_RIGHT, Question
 from model.examples import JudgeExample
@@ -85,11 +85,11 @@ class JudgePref(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         made = [
             row
-            for about in judged(subject, context, READS)
-            for row in ([about] if isinstance(about, LeftOut) else _rows(subject, about, context))
+            for about in aggregate_reflections(annotated, context, READS)
+            for row in ([about] if isinstance(about, Excluded) else _rows(annotated, about, context))
         ]
         used = {answer for row in made if isinstance(row, ExportRow) for answer in row.answers}
         for row in made:
@@ -97,16 +97,18 @@ class JudgePref(ExportKind):
                 yield row
 
 
-def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportRow | LeftOut]:
+def _rows(
+    annotated: AnnotatedTrajectory, about: AggregatedReflection, context: Context
+) -> Iterator[ExportRow | Excluded]:
     better: dict[JudgeTarget, list[Annotation]] = defaultdict(list)
     for person in about.people:
-        target = judge_target(subject.trajectory, person, about.rating, context.query.good)
-        if isinstance(target, WhyNot):
-            yield LeftOut(target, answers_of(person, READS))
+        target = judge_target(annotated.trajectory, person, about.rating, context.query.good)
+        if isinstance(target, JudgeExclusion):
+            yield Excluded(target, answers_of(person, READS))
         else:
             better[replace(target, edit=None)].append(person)
     decided = next((target for target, people in better.items() if about.group.decision in people), None)
-    worse = [*_contradicted(subject, about, context.query), *_models(subject, about)]
+    worse = [*_contradicted(annotated, about, context.query), *_models(annotated, about)]
     overruled = [target for target in better if decided is not None and target != decided]
     for target in overruled:
         worse.append(Wording(target.completion, target.origin, tuple(better.pop(target))))
@@ -115,13 +117,15 @@ def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportR
     chosen = [t for t in better if not context.query.own_words or t.origin is Origin.PERSON] if rejected else []
     for target in chosen:
         for wording in rejected:
-            yield _row(subject, about, target, better[target], wording, 1 / (len(chosen) * len(rejected)), context)
+            yield _row(annotated, about, target, better[target], wording, 1 / (len(chosen) * len(rejected)), context)
     for target in better:
         if target not in chosen:
-            reason = WhyNot.OWN_WORDS if rejected else NOTHING_WORSE
-            yield from (LeftOut(reason, answers_of(person, READS)) for person in better[target])
+            reason = JudgeExclusion.OWN_WORDS if rejected else NOTHING_WORSE
+            yield from (Excluded(reason, answers_of(person, READS)) for person in better[target])
     if overruled and not chosen:
-        yield from (LeftOut(WhyNot.OVERRULED, answers_of(p, READS)) for wording in worse for p in wording.people)
+        yield from (
+            Excluded(JudgeExclusion.OVERRULED, answers_of(p, READS)) for wording in worse for p in wording.people
+        )
 
 
 def _merged(wordings: list[Wording]) -> list[Wording]:
@@ -134,23 +138,23 @@ def _merged(wordings: list[Wording]) -> list[Wording]:
     return list(by_text.values())
 
 
-def _models(subject: Subject, about: Judged) -> Iterator[Wording]:
+def _models(annotated: AnnotatedTrajectory, about: AggregatedReflection) -> Iterator[Wording]:
     """The reflection that was judged, and the one in whose place a person wrote it."""
     yield Wording(own_words(about.reflection), _origin(about.reflection))
-    place = subject.trajectory.parent
-    if subject.parent is not None and place is not None and place.segment == about.segment:
-        before = subject.parent.segments[about.segment]
+    branch_point = annotated.trajectory.parent
+    if annotated.parent is not None and branch_point is not None and branch_point.segment == about.segment:
+        before = annotated.parent.segments[about.segment]
         if isinstance(before, Reflection) and before.finished and _origin(about.reflection) is Origin.PERSON:
             yield Wording(own_words(before), _origin(before))
 
 
-def _contradicted(subject: Subject, about: Judged, query: Query) -> Iterator[Wording]:
+def _contradicted(annotated: AnnotatedTrajectory, about: AggregatedReflection, query: Query) -> Iterator[Wording]:
     """What those wrote whom the others outvoted, or a reviewer overruled."""
     if about.votes is None or about.votes.label is None:
         return
     for person in about.group.people:
         if person not in about.people and REASON_CORRECTION in person.answers:
-            target = judge_target(subject.trajectory, person, about.rating, query.good)
+            target = judge_target(annotated.trajectory, person, about.rating, query.good)
             if isinstance(target, JudgeTarget):
                 yield Wording(target.completion, target.origin, (person,))
 
@@ -159,7 +163,7 @@ def _origin(reflection: Reflection) -> Origin:
     return Origin.PERSON if any(token.origin is Origin.PERSON for token in reflection.tokens) else Origin.SAMPLED
 
 
-def _margin(about: Judged, person: Annotation) -> float | None:
+def _margin(about: AggregatedReflection, person: Annotation) -> float | None:
     """The share of votes for this person's verdict less the largest for another."""
     answer = person.answers.get(VERDICT_RIGHT)
     if about.votes is None or answer is None:
@@ -169,23 +173,23 @@ def _margin(about: Judged, person: Annotation) -> float | None:
 
 
 def _row(
-    subject: Subject,
-    about: Judged,
+    annotated: AnnotatedTrajectory,
+    about: AggregatedReflection,
     target: JudgeTarget,
     people: list[Annotation],
     wording: Wording,
     weight: float,
     context: Context,
-) -> ExportRow | LeftOut:
+) -> ExportRow | Excluded:
     names = [context.pseudonym(person.annotator) for person in people]
     answers = tuple(answer for person in (*people, *wording.people) for answer in answers_of(person, READS))
-    example = judge_example(subject.trajectory, target, picture=context.picture, annotator="")
+    example = judge_example(annotated.trajectory, target, picture=context.picture, annotator="")
     row = example.to_row()
     try:
         JudgeExample.from_row(row)
         JudgeExample.from_row(row | {"completion": [message("assistant", wording.text)]})
     except ValueError as error:
-        return LeftOut(f"the trainer refuses it: {error}", answers)
+        return Excluded(f"the trainer refuses it: {error}", answers)
     decided = about.group.decision in people
     values: dict[str, Any] = {
         "prompt": row["prompt"],
@@ -199,12 +203,12 @@ def _row(
         "correction": target.correction,
         "p_yes": about.reflection.p_yes,
     }
-    beside = provenance(subject, about.group, about.votes, only(names)) | {"decided": decided}
+    columns = provenance(annotated, about.group, about.votes, single_value(names)) | {"decided": decided}
     everybody = (*names, *(context.pseudonym(person.annotator) for person in wording.people))
     return ExportRow(
-        values=values | beside,
+        values=values | columns,
         answers=answers,
-        trajectories=(subject.trajectory.id,),
+        trajectories=(annotated.trajectory.id,),
         labels=(target.origin.value, *(["decided"] if decided else [])),
         people=tuple(dict.fromkeys(everybody)),
         size=1500 + sum(map(len, example.images)),

@@ -13,22 +13,22 @@ from typing import Any
 
 from datasets import Features, Value
 
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import (
     IMAGES,
     MESSAGES,
     PROVENANCE,
     Context,
+    Excluded,
     ExportKind,
     ExportRow,
-    LeftOut,
     answers_of,
     provenance,
 )
-from annotations.export.labels.judge_targets import JudgeTarget, WhyNot, judge_example, judge_target
-from annotations.export.labels.opinions import only
-from annotations.export.labels.reflections import WITH_EDIT, Judged, judged
+from annotations.export.labels.aggregated_answers import single_value
+from annotations.export.labels.judge_targets import JudgeExclusion, JudgeTarget, judge_example, judge_target
+from annotations.export.labels.reflections import WITH_EDIT, AggregatedReflection, aggregate_reflections
 from annotations.export.query import Aggregation
-from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import GOOD
 from annotations.schema.questions import Question
@@ -73,57 +73,64 @@ class JudgeSft(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.name in WITH_EDIT
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        for reflection in judged(subject, context, WITH_EDIT):
-            if isinstance(reflection, LeftOut):
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        for reflection in aggregate_reflections(annotated, context, WITH_EDIT):
+            if isinstance(reflection, Excluded):
                 yield reflection
             else:
-                yield from _rows(subject, reflection, context)
+                yield from _rows(annotated, reflection, context)
 
 
-def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportRow | LeftOut]:
+def _rows(
+    annotated: AnnotatedTrajectory, about: AggregatedReflection, context: Context
+) -> Iterator[ExportRow | Excluded]:
     by_target: dict[JudgeTarget, list[Annotation]] = defaultdict(list)
     apart = context.query.aggregation is Aggregation.ALL
     decided = about.group.decision
     for person in about.people:
-        target = judge_target(subject.trajectory, person, about.rating, context.query.good)
+        target = judge_target(annotated.trajectory, person, about.rating, context.query.good)
         if decided is not None and person is not decided and any(decided in some for some in by_target.values()):
-            target = WhyNot.OVERRULED
+            target = JudgeExclusion.OVERRULED
         elif isinstance(target, JudgeTarget) and context.query.own_words and target.origin is not Origin.PERSON:
-            target = WhyNot.OWN_WORDS
-        if isinstance(target, WhyNot):
-            yield LeftOut(target, answers_of(person, WITH_EDIT))
+            target = JudgeExclusion.OWN_WORDS
+        if isinstance(target, JudgeExclusion):
+            yield Excluded(target, answers_of(person, WITH_EDIT))
         elif apart:
-            yield _row(subject, about, target, [person], 1.0, context)
+            yield _row(annotated, about, target, [person], 1.0, context)
         else:
             by_target[target].append(person)
     for target, people in by_target.items():
-        yield _row(subject, about, target, people, 1 / len(by_target), context)
+        yield _row(annotated, about, target, people, 1 / len(by_target), context)
 
 
 def _row(
-    subject: Subject, about: Judged, target: JudgeTarget, people: list[Annotation], weight: float, context: Context
-) -> ExportRow | LeftOut:
+    annotated: AnnotatedTrajectory,
+    about: AggregatedReflection,
+    target: JudgeTarget,
+    people: list[Annotation],
+    weight: float,
+    context: Context,
+) -> ExportRow | Excluded:
     names = [context.pseudonym(person.annotator) for person in people]
     answers = tuple(answer for person in people for answer in answers_of(person, WITH_EDIT))
     decided = about.group.decision in people
-    example = judge_example(subject.trajectory, target, picture=context.picture, annotator=only(names) or "")
+    example = judge_example(annotated.trajectory, target, picture=context.picture, annotator=single_value(names) or "")
     example = replace(example, weight=weight, decided=decided)
     try:
         JudgeExample.from_row(example.to_row())
     except ValueError as error:
-        return LeftOut(f"the trainer refuses it: {error}", answers)
-    beside: dict[str, Any] = {
+        return Excluded(f"the trainer refuses it: {error}", answers)
+    columns: dict[str, Any] = {
         "edit": target.edit,
         "p_yes": about.reflection.p_yes,
         "decided": decided,
-        "annotator": only(names),
+        "annotator": single_value(names),
     }
     labels = (target.origin.value, split_verdict(target.completion)[0] or "other", *(["decided"] if decided else []))
     return ExportRow(
-        values=example.to_row() | provenance(subject, about.group, about.votes) | beside,
+        values=example.to_row() | provenance(annotated, about.group, about.votes) | columns,
         answers=answers,
-        trajectories=(subject.trajectory.id,),
+        trajectories=(annotated.trajectory.id,),
         labels=labels,
         people=tuple(names),
         size=1000 + sum(map(len, example.images)),

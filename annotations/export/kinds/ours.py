@@ -12,8 +12,8 @@ from typing import Any
 
 from datasets import Features, Value
 
-from annotations.export.kind import IMAGES, Context, ExportKind, ExportRow, LeftOut, answers_of, in_order, png
-from annotations.export.subjects import AnswerGroup, Subject
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.kind import IMAGES, Context, Excluded, ExportKind, ExportRow, answers_of, in_order, png
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.forms.registry import FORMS
 from annotations.schema.project import Project
@@ -46,13 +46,13 @@ class Ours(ExportKind):
         }
     )
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        trajectory = subject.trajectory
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        trajectory = annotated.trajectory
         pngs = [context.picture(sha256) for sha256 in sorted(set(pictures_of(trajectory).values()))]
-        groups = {(group.project.id, group.item, group.segment): group for group in subject.groups}
-        submitted = list(in_order(subject))
+        groups = {(group.project.id, group.item, group.segment): group for group in annotated.groups}
+        submitted = list(in_order(annotated))
         rows = [_said(a, groups[a.project, a.item, a.segment], context) for a in submitted]
-        projects = {group.project.id: _project(group.project) for group in subject.groups}
+        projects = {group.project.id: _project(group.project) for group in annotated.groups}
         values = {
             "prompt": trajectory.prompt,
             "checkpoint": trajectory.checkpoint,
@@ -64,7 +64,7 @@ class Ours(ExportKind):
         yield ExportRow(
             values=values,
             answers=tuple(answer for annotation in submitted for answer in answers_of(annotation)),
-            trajectories=(subject.trajectory.id,),
+            trajectories=(annotated.trajectory.id,),
             labels=(*(["annotated"] if rows else []), *["annotations"] * len(rows)),
             people=tuple({each["annotator"] for each in rows}),
             size=5000 + sum(map(len, pngs)),

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import MESSAGES, Context, ExportKind, ExportRow, LeftOut, message
-from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import MESSAGES, Context, Excluded, ExportKind, ExportRow, message
+from annotations.export.labels.aggregated_answers import pseudonyms, single_value, with_unused_answers
 from annotations.export.labels.plans import is_narrowed
 from annotations.export.labels.scores import DrawingScore, is_scored, scores
-from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.world.language import PromptError, parse, write_group
 
@@ -53,32 +53,32 @@ class Prompts(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_scored(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._made(subject, context), UNSCORED)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._made(annotated, context), UNSCORED)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        trajectory = subject.trajectory
-        if not subject.groups and is_narrowed(context.query):
-            yield LeftOut(NOT_ASKED)
+    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        trajectory = annotated.trajectory
+        if not annotated.groups and is_narrowed(context.query):
+            yield Excluded(NOT_ASKED)
             return
-        made = list(scores(subject, context))
-        yield from (score for score in made if isinstance(score, LeftOut))
+        made = list(scores(annotated, context))
+        yield from (score for score in made if isinstance(score, Excluded))
         ratings = [score for score in made if isinstance(score, DrawingScore) and not score.fact]
         facts = facts_of(trajectory.prompt)
-        people = pseudonyms([person for score in ratings for person in score.opinion.people], context)
+        people = pseudonyms([person for score in ratings for person in score.aggregated.people], context)
         values = {
             "prompt": [message("user", trajectory.prompt)],
             "text": trajectory.prompt,
-            "category": subject.category,
+            "category": annotated.category,
             "facts": facts,
             "score": sum(score.mean for score in ratings) / len(ratings) if ratings else None,
             "scores": len(ratings),
             "trajectory_id": trajectory.id,
             "parent_id": trajectory.parent and trajectory.parent.trajectory_id,
             "checkpoint": trajectory.checkpoint,
-            "annotator": only(people),
+            "annotator": single_value(people),
         }
-        answers = tuple(answer for score in ratings for answer in score.opinion.answers)
+        answers = tuple(answer for score in ratings for answer in score.aggregated.answers)
         labels = (*(["scored"] if ratings else []), *(["known"] if facts else []))
         yield ExportRow(values, answers, (trajectory.id,), labels, people)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import IMAGES, Context, ExportKind, ExportRow, LeftOut, answers_of, png
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import IMAGES, Context, Excluded, ExportKind, ExportRow, answers_of, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit, with_values
-from annotations.export.labels.drawings import CODES, DrawingLabel, is_drawn, speaks_of_drawings, standings
+from annotations.export.labels.aggregated_answers import with_unused_answers
+from annotations.export.labels.drawings import CODES, DrawingLabel, drawing_labels, is_drawn, speaks_of_drawings
 from annotations.export.labels.judge_targets import JudgeTarget, context_of, is_rated_good, judge_target
-from annotations.export.labels.opinions import with_the_rest
-from annotations.export.labels.reflections import WITH_EDIT, judged
-from annotations.export.subjects import Subject
+from annotations.export.labels.reflections import WITH_EDIT, aggregate_reflections
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import EDIT, REASON_RATING, Question
 from model.reflection_text import first_verdict, own_words
@@ -66,14 +66,14 @@ class RedrawSft(ExportKind):
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question) or question.name in WITH_EDIT
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, _redraws(subject, context), NO_REDRAW)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, _redraws(annotated, context), NO_REDRAW)
 
 
-def _redraws(subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-    trajectory = subject.trajectory
-    labels, _ = standings(subject, context)
-    drawings = [at for at, each in enumerate(trajectory.segments) if is_drawn(each) and not is_edit(subject)]
+def _redraws(annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    trajectory = annotated.trajectory
+    labels, _ = drawing_labels(annotated, context)
+    drawings = [at for at, each in enumerate(trajectory.segments) if is_drawn(each) and not is_edit(annotated)]
     for draft, revision in zip(drawings, drawings[1:], strict=False):
         rejected, accepted = labels.get(draft), labels.get(revision)
         at = next(
@@ -82,21 +82,21 @@ def _redraws(subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut
         before = None if at is None else context_of(trajectory, at)
         if rejected is None or rejected.accepted is not False or accepted is None or at is None or before is None:
             continue
-        said = _said(subject, at, context)
+        said = _said(annotated, at, context)
         if first_verdict(said.text) == NO and accepted.accepted:
-            yield _row(subject, (rejected, accepted, revision), said, before, context)
+            yield _row(annotated, (rejected, accepted, revision), said, before, context)
 
 
-def _said(subject: Subject, segment: int, context: Context) -> Said:
+def _said(annotated: AnnotatedTrajectory, segment: int, context: Context) -> Said:
     """What people wrote of the draft, else the model's own words, and nothing where those are rated bad."""
-    reflection = subject.trajectory.segments[segment]
+    reflection = annotated.trajectory.segments[segment]
     assert isinstance(reflection, Reflection)
     said = Said(own_words(reflection), edit=reflection.edit)
-    for about in judged(subject, context, WITH_EDIT):
-        if isinstance(about, LeftOut) or about.segment != segment:
+    for about in aggregate_reflections(annotated, context, WITH_EDIT):
+        if isinstance(about, Excluded) or about.segment != segment:
             continue
         for person in about.people:
-            target = judge_target(subject.trajectory, person, about.rating, context.query.good)
+            target = judge_target(annotated.trajectory, person, about.rating, context.query.good)
             if isinstance(target, JudgeTarget) and target.correction is not None:
                 return Said(target.completion, target.correction, target.edit, (person,))
             if EDIT in person.answers and not said.people:
@@ -108,23 +108,23 @@ def _said(subject: Subject, segment: int, context: Context) -> Said:
 
 
 def _row(
-    subject: Subject,
+    annotated: AnnotatedTrajectory,
     drawings: tuple[DrawingLabel, DrawingLabel, int],
     said: Said,
     before: tuple[tuple[str, ...], tuple[str, ...]],
     context: Context,
-) -> ExportRow | LeftOut:
+) -> ExportRow | Excluded:
     rejected, accepted, revision = drawings
     pictures = [context.picture(sha256) for sha256 in before[0]]
-    beside: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "drafts": [png(picture) for picture in pictures],
-        "draft_codes": _codes(subject.trajectory, revision),
+        "draft_codes": _codes(annotated.trajectory, revision),
         "reflections": [*before[1], said.text],
         "correction": said.correction,
         "edit": said.edit,
     }
-    row = with_values(accepted_drawing(subject, revision, accepted, context), beside, sum(map(len, pictures)))
-    if isinstance(row, LeftOut):
+    row = with_values(accepted_drawing(annotated, revision, accepted, context), columns, sum(map(len, pictures)))
+    if isinstance(row, Excluded):
         return row
     written = tuple(answer for person in said.people for answer in answers_of(person, WITH_EDIT))
     return replace(

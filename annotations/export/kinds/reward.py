@@ -7,12 +7,21 @@ from collections.abc import Iterator
 from datasets import Features, Value
 from datasets import Image as Picture
 
-from annotations.export.kind import PROVENANCE, Context, Elsewhere, ExportKind, ExportRow, LeftOut, png, provenance
-from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import (
+    PROVENANCE,
+    Context,
+    Excluded,
+    ExportedElsewhere,
+    ExportKind,
+    ExportRow,
+    png,
+    provenance,
+)
+from annotations.export.labels.aggregated_answers import pseudonyms, single_value, with_unused_answers
 from annotations.export.labels.pair import Pair
 from annotations.export.labels.pairs import is_compared, pairs
 from annotations.export.labels.scores import DrawingScore, is_scored, scores
-from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.trajectory import Image
 
@@ -55,46 +64,48 @@ class Reward(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_scored(question) or is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._made(subject, context), UNSCORED)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._made(annotated, context), UNSCORED)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut | Elsewhere]:
-        for score in scores(subject, context, each=True):
-            yield score if isinstance(score, LeftOut) else _scored(subject, score, context)
-        for pair in pairs(subject, context):
-            yield _pair(subject, pair, context) if isinstance(pair, Pair) else pair
+    def _made(
+        self, annotated: AnnotatedTrajectory, context: Context
+    ) -> Iterator[ExportRow | Excluded | ExportedElsewhere]:
+        for score in scores(annotated, context, each=True):
+            yield score if isinstance(score, Excluded) else _scored(annotated, score, context)
+        for pair in pairs(annotated, context):
+            yield _pair(annotated, pair, context) if isinstance(pair, Pair) else pair
 
 
-def _scored(subject: Subject, score: DrawingScore, context: Context) -> ExportRow:
-    image, opinion = subject.trajectory.segments[score.segment], score.opinion
+def _scored(annotated: AnnotatedTrajectory, score: DrawingScore, context: Context) -> ExportRow:
+    image, aggregated = annotated.trajectory.segments[score.segment], score.aggregated
     assert isinstance(image, Image) and image.sha256 is not None
     picture = context.picture(image.sha256)
-    people = pseudonyms(opinion.people, context)
+    people = pseudonyms(aggregated.people, context)
     values = {
         "type": "score",
-        "prompt": score.fact or subject.trajectory.prompt,
+        "prompt": score.fact or annotated.trajectory.prompt,
         "criterion": score.criterion,
         "image": png(picture),
         "score": score.mean,
         "std": score.deviation,
-        "count": opinion.votes.count,
+        "count": aggregated.votes.count,
         "rejected": None,
         "margin": None,
         "weight": 1.0,
     }
-    beside = provenance(subject, opinion.group, opinion.votes, only(people))
-    beside |= {"segment": score.segment, "decided": opinion.decided}
-    labels = ("fact" if score.fact else "score", *(["decided"] if opinion.decided else []))
+    columns = provenance(annotated, aggregated.group, aggregated.votes, single_value(people))
+    columns |= {"segment": score.segment, "decided": aggregated.decided}
+    labels = ("fact" if score.fact else "score", *(["decided"] if aggregated.decided else []))
     return ExportRow(
-        values | beside, opinion.answers, (subject.trajectory.id,), labels, people, size=1000 + len(picture)
+        values | columns, aggregated.answers, (annotated.trajectory.id,), labels, people, size=1000 + len(picture)
     )
 
 
-def _pair(subject: Subject, pair: Pair, context: Context) -> ExportRow:
-    chosen, rejected = (context.picture(place.sha256) for place in (pair.chosen, pair.rejected))
+def _pair(annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> ExportRow:
+    chosen, rejected = (context.picture(image.sha256) for image in (pair.chosen, pair.rejected))
     values = {
         "type": "pair",
-        "prompt": subject.trajectory.prompt,
+        "prompt": annotated.trajectory.prompt,
         "criterion": pair.criterion,
         "image": png(chosen),
         "score": None,
@@ -104,8 +115,8 @@ def _pair(subject: Subject, pair: Pair, context: Context) -> ExportRow:
         "margin": pair.margin,
         "weight": pair.weight,
     }
-    beside = pair.beside(context)
-    labels = ("pair", *(["decided"] if beside["decided"] else []))
+    columns = pair.provenance_columns(context)
+    labels = ("pair", *(["decided"] if columns["decided"] else []))
     people = pseudonyms(pair.people, context)
     size = 1000 + len(chosen) + len(rejected)
-    return ExportRow(values | beside, pair.answers, pair.trajectories, labels, people, size=size)
+    return ExportRow(values | columns, pair.answers, pair.trajectories, labels, people, size=size)

@@ -10,23 +10,23 @@ from collections.abc import Iterator, Sequence
 
 from datasets import Features, Value
 
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import (
     IMAGES,
     MESSAGES,
     PROVENANCE,
     Answer,
     Context,
+    Excluded,
     ExportKind,
     ExportRow,
-    LeftOut,
     answers_of,
     message,
 )
-from annotations.export.labels.drawings import standings
-from annotations.export.labels.opinions import pseudonyms, with_the_rest
+from annotations.export.labels.aggregated_answers import pseudonyms, with_unused_answers
+from annotations.export.labels.drawings import drawing_labels
 from annotations.export.labels.plans import READS, Plan, PlanSource, conversation, origin_of, plans
 from annotations.export.query import Aggregation
-from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import THOUGHT_CORRECTION, Question
 from model.trajectory import Thought
@@ -70,32 +70,32 @@ class ThoughtPref(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        yield from with_the_rest(self, subject, self._made(subject, context), SAME)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        yield from with_unused_answers(self, annotated, self._made(annotated, context), SAME)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        drawings, _ = standings(subject, context)
-        left_out: list[LeftOut] = []
+    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        drawings, _ = drawing_labels(annotated, context)
+        excluded: list[Excluded] = []
         used: set[Answer] = set()
-        for plan in plans(subject, context, drawings):
-            if isinstance(plan, LeftOut):
-                left_out.append(plan)
+        for plan in plans(annotated, context, drawings):
+            if isinstance(plan, Excluded):
+                excluded.append(plan)
                 continue
-            worse = list(_worse(subject, plan, context))
+            worse = list(_worse(annotated, plan, context))
             if not worse and plan.source is PlanSource.BRANCH:
-                left_out.append(LeftOut(NO_PARENT if subject.parent is None else SAME))
+                excluded.append(Excluded(NO_PARENT if annotated.parent is None else SAME))
             for each in worse:
-                row = _row(subject, plan, each, plan.weight / len(worse), context)
+                row = _row(annotated, plan, each, plan.weight / len(worse), context)
                 used.update(row.answers)
                 yield row
-        yield from (reason for reason in left_out if not reason.answers or not used.issuperset(reason.answers))
+        yield from (reason for reason in excluded if not reason.answers or not used.issuperset(reason.answers))
 
 
-def _worse(subject: Subject, plan: Plan, context: Context) -> Iterator[Worse]:
+def _worse(annotated: AnnotatedTrajectory, plan: Plan, context: Context) -> Iterator[Worse]:
     """What a plan is better than."""
     if plan.source is PlanSource.RATING:
         return
-    trajectory = subject.trajectory if plan.source is PlanSource.CORRECTION else subject.parent
+    trajectory = annotated.trajectory if plan.source is PlanSource.CORRECTION else annotated.parent
     before = trajectory.segments[plan.segment] if trajectory and plan.segment < len(trajectory.segments) else None
     if isinstance(before, Thought) and before.finished and before.text.strip() not in ("", plan.text):
         yield before.text.strip(), origin_of(before).value, ()
@@ -108,10 +108,10 @@ def _worse(subject: Subject, plan: Plan, context: Context) -> Iterator[Worse]:
             yield text, "person", (person,)
 
 
-def _row(subject: Subject, plan: Plan, worse: Worse, weight: float, context: Context) -> ExportRow:
+def _row(annotated: AnnotatedTrajectory, plan: Plan, worse: Worse, weight: float, context: Context) -> ExportRow:
     text, origin, writers = worse
     answers = (*plan.answers, *(answer for person in writers for answer in answers_of(person, READS)))
-    messages, pictures = conversation(subject.trajectory, plan.segment, context)
+    messages, pictures = conversation(annotated.trajectory, plan.segment, context)
     values = {
         "prompt": messages,
         "chosen": [message("assistant", plan.text)],
@@ -122,13 +122,13 @@ def _row(subject: Subject, plan: Plan, worse: Worse, weight: float, context: Con
         "source": plan.source.value,
         "rejected_origin": origin,
     }
-    beside = plan.beside(subject, context)
+    columns = plan.provenance_columns(annotated, context)
     everybody: Sequence[Annotation] = (*plan.people, *writers)
     return ExportRow(
-        values=values | beside,
+        values=values | columns,
         answers=answers,
-        trajectories=(subject.trajectory.id, *([subject.parent.id] if subject.parent and not plan.group else [])),
-        labels=(plan.source.value, *(["decided"] if beside["decided"] else [])),
+        trajectories=(annotated.trajectory.id, *([annotated.parent.id] if annotated.parent and not plan.group else [])),
+        labels=(plan.source.value, *(["decided"] if columns["decided"] else [])),
         people=pseudonyms(everybody, context),
         size=1500 + sum(len(picture["bytes"]) for picture in pictures),
     )

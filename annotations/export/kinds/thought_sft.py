@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from datasets import Features, Value
 
-from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, ExportKind, ExportRow, LeftOut, message
-from annotations.export.labels.drawings import standings
-from annotations.export.labels.opinions import pseudonyms
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Excluded, ExportKind, ExportRow, message
+from annotations.export.labels.aggregated_answers import pseudonyms
+from annotations.export.labels.drawings import drawing_labels
 from annotations.export.labels.plans import READS, Plan, conversation, plans
-from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 
@@ -49,14 +49,14 @@ class ThoughtSft(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        drawings, _ = standings(subject, context)
-        for plan in plans(subject, context, drawings):
-            yield plan if isinstance(plan, LeftOut) else _row(subject, plan, context)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        drawings, _ = drawing_labels(annotated, context)
+        for plan in plans(annotated, context, drawings):
+            yield plan if isinstance(plan, Excluded) else _row(annotated, plan, context)
 
 
-def _row(subject: Subject, plan: Plan, context: Context) -> ExportRow:
-    messages, pictures = conversation(subject.trajectory, plan.segment, context)
+def _row(annotated: AnnotatedTrajectory, plan: Plan, context: Context) -> ExportRow:
+    messages, pictures = conversation(annotated.trajectory, plan.segment, context)
     values = {
         "prompt": messages,
         "completion": [message("assistant", plan.text)],
@@ -66,12 +66,12 @@ def _row(subject: Subject, plan: Plan, context: Context) -> ExportRow:
         "weight": plan.weight,
         "rating": plan.rating,
     }
-    beside = plan.beside(subject, context)
+    columns = plan.provenance_columns(annotated, context)
     return ExportRow(
-        values=values | beside,
+        values=values | columns,
         answers=plan.answers,
-        trajectories=(subject.trajectory.id,),
-        labels=(plan.source.value, *(["decided"] if beside["decided"] else [])),
+        trajectories=(annotated.trajectory.id,),
+        labels=(plan.source.value, *(["decided"] if columns["decided"] else [])),
         people=pseudonyms(plan.people, context),
         size=1000 + sum(len(picture["bytes"]) for picture in pictures),
     )

@@ -12,11 +12,11 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import IMAGES, MESSAGES, Context, ExportKind, ExportRow, LeftOut, answers_of, in_order
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.kind import IMAGES, MESSAGES, Context, Excluded, ExportKind, ExportRow, answers_of, in_order
+from annotations.export.labels.aggregated_answers import single_value
 from annotations.export.labels.drawings import RUNS, runs
-from annotations.export.labels.opinions import only
 from annotations.export.labels.plans import conversation, is_narrowed
-from annotations.export.subjects import AnswerGroup, Subject
 from annotations.queue.flags import Flag
 from annotations.schema.annotation import Annotation, Answers, right_answer
 from annotations.schema.forms.regions import Regions
@@ -120,13 +120,15 @@ class TrajectoryKind(ExportKind):
     def reads(self, question: Question) -> bool:
         return True
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        trajectory = subject.trajectory
-        if not subject.groups and not subject.skipped and not subject.flags and is_narrowed(context.query):
-            yield LeftOut(NOT_ASKED)
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        trajectory = annotated.trajectory
+        if not annotated.groups and not annotated.skipped and not annotated.flags and is_narrowed(context.query):
+            yield Excluded(NOT_ASKED)
             return
         messages, pictures = conversation(trajectory, len(trajectory.segments), context)
-        everybody = [a.annotator for a in (*in_order(subject), *subject.skipped)] + [f.person for f in subject.flags]
+        everybody = [a.annotator for a in (*in_order(annotated), *annotated.skipped)] + [
+            f.person for f in annotated.flags
+        ]
         people = tuple(dict.fromkeys(context.pseudonym(name) for name in everybody))
         values = {
             "id": trajectory.id,
@@ -134,40 +136,40 @@ class TrajectoryKind(ExportKind):
             "messages": messages,
             "images": pictures,
             "segments": _segments(trajectory),
-            **_said(subject, context),
-            "flags": [_flag(flag, context) for flag in subject.flags],
+            **_said(annotated, context),
+            "flags": [_flag(flag, context) for flag in annotated.flags],
             "parent": vars(trajectory.parent) if trajectory.parent else None,
             "sampling": dict(vars(trajectory.sampling)),
             "checkpoint": trajectory.checkpoint,
-            "category": subject.category,
+            "category": annotated.category,
             "seed": trajectory.seed,
             "rounds": trajectory.rounds,
             "stop_reason": trajectory.stop_reason and trajectory.stop_reason.value,
             "created_at": trajectory.created_at,
-            "annotator": only(people),
+            "annotator": single_value(people),
         }
         yield ExportRow(
             values=values,
-            answers=tuple(answer for annotation in in_order(subject) for answer in answers_of(annotation)),
+            answers=tuple(answer for annotation in in_order(annotated) for answer in answers_of(annotation)),
             trajectories=(trajectory.id,),
-            labels=tuple(_labels(subject)),
+            labels=tuple(_labels(annotated)),
             people=people,
             size=4000 + sum(len(picture["bytes"]) for picture in pictures),
         )
 
 
-def _labels(subject: Subject) -> Iterator[str]:
-    if subject.groups:
+def _labels(annotated: AnnotatedTrajectory) -> Iterator[str]:
+    if annotated.groups:
         yield "annotated"
-    if subject.trajectory.parent is not None:
+    if annotated.trajectory.parent is not None:
         yield "branch"
-    if any(Origin.PERSON in _origins(segment) for segment in subject.trajectory.segments):
+    if any(Origin.PERSON in _origins(segment) for segment in annotated.trajectory.segments):
         yield "edited by a person"
-    if subject.skipped:
+    if annotated.skipped:
         yield "skipped"
-    if subject.flags:
+    if annotated.flags:
         yield "flagged"
-    if any(group.decision is not None for group in subject.groups):
+    if any(group.decision is not None for group in annotated.groups):
         yield "decided"
 
 
@@ -197,16 +199,16 @@ def _origins(segment: Segment) -> tuple[Origin, ...]:
     return (Origin.PERSON,) * len(segment.codes)  # a given image is nobody's sample
 
 
-def _said(subject: Subject, context: Context) -> dict[str, list[dict[str, Any]]]:
+def _said(annotated: AnnotatedTrajectory, context: Context) -> dict[str, list[dict[str, Any]]]:
     """The columns of answers, oldest first."""
     columns: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("verdicts", "regions", "words", "tags", "answers", "skips")
     }
-    by_project = {group.project.id: _questions(group) for group in subject.groups}
-    for annotation in in_order(subject):
+    by_project = {group.project.id: _questions(group) for group in annotated.groups}
+    for annotation in in_order(annotated):
         who = {"segment": annotation.segment, "annotator": context.pseudonym(annotation.annotator)}
         decided = {"decided": annotation.decision is not None}
-        if (verdict := _verdict(subject.trajectory, annotation)) is not None:
+        if (verdict := _verdict(annotated.trajectory, annotation)) is not None:
             columns["verdicts"].append(who | decided | verdict)
         for name, value in Answers(annotation.answers).to_dict().items():
             question = by_project[annotation.project].get(name)
@@ -220,7 +222,7 @@ def _said(subject: Subject, context: Context) -> dict[str, list[dict[str, Any]]]
                     columns["words"].append(who | {"words": value})
                 case Tags():
                     columns["tags"].append(who | {"tags": value})
-    for skip in subject.skipped:
+    for skip in annotated.skipped:
         who = {"segment": skip.segment, "annotator": context.pseudonym(skip.annotator)}
         columns["skips"].append(who | {"reason": skip.answers.get(SKIP_REASON.name)})
     return columns

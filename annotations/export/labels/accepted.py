@@ -8,10 +8,10 @@ from typing import Any
 from datasets import Image as Picture
 from datasets import Value
 
-from annotations.export.kind import PROVENANCE, Context, ExportRow, LeftOut, png
-from annotations.export.labels.drawings import CODES, RUNS, DrawingLabel, runs, standings, why_not
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import PROVENANCE, Context, Excluded, ExportRow, png
+from annotations.export.labels.drawings import CODES, RUNS, DrawingLabel, drawing_labels, exclusion_of, runs
 from annotations.export.labels.plans import Plan, PlanSource, origin_of, plans
-from annotations.export.subjects import Subject
 from model.trajectory import Image, Source, Thought
 
 COUNTED = ("with a thought", "decided")
@@ -26,51 +26,53 @@ DRAWING = {
 }
 
 
-def accepted_drawing(subject: Subject, segment: int, standing: DrawingLabel, context: Context) -> ExportRow | LeftOut:
+def accepted_drawing(
+    annotated: AnnotatedTrajectory, segment: int, label: DrawingLabel, context: Context
+) -> ExportRow | Excluded:
     """A row with the columns DRAWING, where the drawing is accepted."""
-    if not standing.accepted:
-        return LeftOut(why_not(standing), standing.answers)
-    image = subject.trajectory.segments[segment]
+    if not label.accepted:
+        return Excluded(exclusion_of(label), label.answers)
+    image = annotated.trajectory.segments[segment]
     assert isinstance(image, Image) and image.sha256 is not None
-    plan = _plan_before(subject, segment, context)
+    plan = _plan_before(annotated, segment, context)
     picture = context.picture(image.sha256)
     values: dict[str, Any] = {
-        "prompt": subject.trajectory.prompt,
+        "prompt": annotated.trajectory.prompt,
         "thought": plan and plan.text,
         "thought_origin": plan and plan.origin.value,
         "image": png(picture),
         "codes": list(image.codes),
         "origins": runs(image.origins),
-        **standing.beside(subject, segment, context),
+        **label.provenance_columns(annotated, segment, context),
     }
     return ExportRow(
         values=values,
-        answers=(*standing.answers, *(plan.answers if plan else ())),
-        trajectories=(subject.trajectory.id,),
+        answers=(*label.answers, *(plan.answers if plan else ())),
+        trajectories=(annotated.trajectory.id,),
         labels=(*(["with a thought"] if plan else []), *(["decided"] if values["decided"] else [])),
-        people=standing.people(context),
+        people=label.people(context),
         size=1000 + len(picture) + 4 * len(image.codes),
     )
 
 
-def with_values(row: ExportRow | LeftOut, values: dict[str, Any], size: int) -> ExportRow | LeftOut:
+def with_values(row: ExportRow | Excluded, values: dict[str, Any], size: int) -> ExportRow | Excluded:
     """The same row with further columns, `size` bytes larger."""
     return replace(row, values={**row.values, **values}, size=row.size + size) if isinstance(row, ExportRow) else row
 
 
-def _plan_before(subject: Subject, segment: int, context: Context) -> Plan | None:
+def _plan_before(annotated: AnnotatedTrajectory, segment: int, context: Context) -> Plan | None:
     """The plan of a drawing as people wrote it, else as it stands, unless it was rated otherwise than good."""
-    thought = subject.trajectory.segments[segment - 1] if segment else None
+    thought = annotated.trajectory.segments[segment - 1] if segment else None
     if not isinstance(thought, Thought):
         return None
-    plans_by_segment = plans(subject, context, standings(subject, context)[0])
+    plans_by_segment = plans(annotated, context, drawing_labels(annotated, context)[0])
     best = next((plan for plan in plans_by_segment if isinstance(plan, Plan) and plan.segment == segment - 1), None)
-    asked = any(group.segment == segment - 1 for group in subject.groups)
-    if best is not None or asked:
+    was_asked = any(group.segment == segment - 1 for group in annotated.groups)
+    if best is not None or was_asked:
         return best
     return Plan(segment - 1, thought.text.strip(), PlanSource.DRAWN, origin_of(thought))
 
 
-def is_edit(subject: Subject) -> bool:
+def is_edit(annotated: AnnotatedTrajectory) -> bool:
     """Whether it begins with an image of the user's."""
-    return any(isinstance(segment, Source) for segment in subject.trajectory.segments)
+    return any(isinstance(segment, Source) for segment in annotated.trajectory.segments)

@@ -16,25 +16,25 @@ from typing import Any
 
 from datasets import List, Value
 
-from annotations.export.kind import Answer, Context, LeftOut
-from annotations.export.labels.opinions import (
-    Opinion,
-    Why,
-    asked,
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.kind import Answer, Context, Excluded
+from annotations.export.labels.aggregated_answers import (
+    AggregatedAnswer,
+    AnswerExclusion,
+    aggregate_answers,
+    answered_questions,
     good_or_bad,
-    only,
-    opinions,
     pseudonyms,
+    single_value,
     votes_by_part,
 )
-from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import right_answer
 from annotations.schema.forms.facts import VERDICT as FACTS_VERDICT
 from annotations.schema.forms.facts import Facts
 from annotations.schema.forms.preference import Preference
 from annotations.schema.forms.rating import Rating
+from annotations.schema.question_targets import PAIR, WHOLE
 from annotations.schema.questions import VERDICT_RIGHT, YES, Question
-from annotations.schema.subjects import PAIR, WHOLE
 from model.trajectory import Image, Origin, Reflection, Segment, Source, Trajectory
 
 CODES = List(Value("int32"))
@@ -45,10 +45,10 @@ OTHER_DRAWING = "it prefers the other drawing of the pair, or neither"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one opinion says of a drawing: for it, against it, or (None) neither."""
+    """What one aggregated answer says of a drawing: for it, against it, or (None) neither."""
 
     speaks: bool | None
-    opinion: Opinion
+    aggregated: AggregatedAnswer
 
 
 @dataclass(frozen=True)
@@ -65,44 +65,44 @@ class DrawingLabel:
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        return tuple(answer for evidence in self.evidence for answer in evidence.opinion.answers)
+        return tuple(answer for evidence in self.evidence for answer in evidence.aggregated.answers)
 
-    def beside(self, subject: Subject, segment: int, context: Context) -> dict[str, Any]:
+    def provenance_columns(self, annotated: AnnotatedTrajectory, segment: int, context: Context) -> dict[str, Any]:
         """The columns PROVENANCE."""
-        some = [evidence.opinion for evidence in self.evidence]
+        some = [evidence.aggregated for evidence in self.evidence]
         agreements = [each.votes.agreement for each in some if not isinstance(each.question.form, Rating)]
         return {
-            "project": only(each.group.project.id for each in some),
-            "trajectory_id": subject.trajectory.id,
+            "project": single_value(each.group.project.id for each in some),
+            "trajectory_id": annotated.trajectory.id,
             "segment": segment,
-            "checkpoint": subject.trajectory.checkpoint,
-            "annotator": only(self.people(context)),
+            "checkpoint": annotated.trajectory.checkpoint,
+            "annotator": single_value(self.people(context)),
             "decided": any(each.decided for each in some),
             "votes": max((each.votes.count for each in some), default=0),
             "agreement": min(agreements, default=None),
         }
 
     def people(self, context: Context) -> tuple[str, ...]:
-        everybody = [person for evidence in self.evidence for person in evidence.opinion.people]
+        everybody = [person for evidence in self.evidence for person in evidence.aggregated.people]
         return pseudonyms(everybody, context)
 
 
-def standings(subject: Subject, context: Context) -> tuple[dict[int, DrawingLabel], list[LeftOut]]:
+def drawing_labels(annotated: AnnotatedTrajectory, context: Context) -> tuple[dict[int, DrawingLabel], list[Excluded]]:
     """By segment, the drawings about which something is said; and answers that say nothing."""
     by_segment: dict[int, list[Evidence]] = defaultdict(list)
-    left_out: list[LeftOut] = []
-    for group in subject.groups:
-        for question in asked(group):
-            segment = drawing_of(subject.trajectory, group, question) if speaks_of_drawings(question) else None
+    excluded: list[Excluded] = []
+    for group in annotated.groups:
+        for question in answered_questions(group):
+            segment = drawing_of(annotated.trajectory, group, question) if speaks_of_drawings(question) else None
             if segment is None:
                 continue
-            for opinion in opinions(group, question, context):
-                evidence = opinion if isinstance(opinion, LeftOut) else _evidence(subject, opinion, context)
-                if isinstance(evidence, LeftOut):
-                    left_out.append(evidence)
+            for aggregated in aggregate_answers(group, question, context):
+                evidence = aggregated if isinstance(aggregated, Excluded) else _evidence(annotated, aggregated, context)
+                if isinstance(evidence, Excluded):
+                    excluded.append(evidence)
                 else:
                     by_segment[segment].append(evidence)
-    return {segment: DrawingLabel(tuple(some)) for segment, some in by_segment.items()}, left_out
+    return {segment: DrawingLabel(tuple(some)) for segment, some in by_segment.items()}, excluded
 
 
 def speaks_of_drawings(question: Question) -> bool:
@@ -141,29 +141,33 @@ def runs(origins: Sequence[Origin]) -> list[dict[str, Any]]:
     return [{"origin": origin.value, "count": len(list(run))} for origin, run in groupby(origins)]
 
 
-def why_not(standing: DrawingLabel) -> str:
+def exclusion_of(label: DrawingLabel) -> str:
     """Why a drawing is not accepted."""
-    verdicts = {evidence.speaks for evidence in standing.evidence}
+    verdicts = {evidence.speaks for evidence in label.evidence}
     if {True, False} <= verdicts:
         return "people say both, that the drawing is right and that it is not"
-    return "the drawing is not accepted" if False in verdicts else Why.NEITHER
+    return "the drawing is not accepted" if False in verdicts else AnswerExclusion.NEITHER
 
 
-def _evidence(subject: Subject, opinion: Opinion, context: Context) -> Evidence | LeftOut:
-    question, group = opinion.question, opinion.group
+def _evidence(annotated: AnnotatedTrajectory, aggregated: AggregatedAnswer, context: Context) -> Evidence | Excluded:
+    question, group = aggregated.question, aggregated.group
     if isinstance(question.form, Rating):
-        return Evidence(good_or_bad(opinion.mean, context.query), opinion)
+        return Evidence(good_or_bad(aggregated.mean, context.query), aggregated)
     if isinstance(question.form, Facts):
-        opinion = replace(opinion, votes=votes_by_part(opinion, context)[FACTS_VERDICT])
-    problem = opinion.problem(context.query)
+        aggregated = replace(aggregated, votes=votes_by_part(aggregated, context)[FACTS_VERDICT])
+    problem = aggregated.problem(context.query)
     if problem is not None:
-        return LeftOut(problem, opinion.answers)
+        return Excluded(problem, aggregated.answers)
     if isinstance(question.form, Facts):
-        return Evidence(opinion.votes.label == YES, opinion)
+        return Evidence(aggregated.votes.label == YES, aggregated)
     if question.name == VERDICT_RIGHT:
-        reflection = subject.trajectory.segments[group.segment or 0]
+        reflection = annotated.trajectory.segments[group.segment or 0]
         assert isinstance(reflection, Reflection)
-        return Evidence(right_answer(reflection, {VERDICT_RIGHT: str(opinion.votes.label)}) == YES, opinion)
-    unanimous = opinion.votes.count >= UNANIMOUS and opinion.votes.agreement == 1
-    speaks = {subject.trajectory.id: True, "both_bad": False}.get(str(opinion.votes.label))
-    return Evidence(speaks, opinion) if unanimous and speaks is not None else LeftOut(OTHER_DRAWING, opinion.answers)
+        return Evidence(right_answer(reflection, {VERDICT_RIGHT: str(aggregated.votes.label)}) == YES, aggregated)
+    unanimous = aggregated.votes.count >= UNANIMOUS and aggregated.votes.agreement == 1
+    speaks = {annotated.trajectory.id: True, "both_bad": False}.get(str(aggregated.votes.label))
+    return (
+        Evidence(speaks, aggregated)
+        if unanimous and speaks is not None
+        else Excluded(OTHER_DRAWING, aggregated.answers)
+    )

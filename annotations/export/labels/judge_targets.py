@@ -1,8 +1,10 @@
 """The rule by which annotations of reflections become what should be said of an image; every reason why some do not.
 
-A reflection judged right is kept in the model's own words when its reason is rated good, and in the
-person's words when they wrote a better reason. One judged wrong becomes the opposite verdict with the
-person's reason, and nothing without it. The images and reflections before it are its context.
+Votes are filtered before (`reflections.aggregate_reflections`: who was overruled or outvoted), the model's own words
+after (`kinds/judge_sft.py` and `kinds/judge_pref.py`, by the option `--own-words`). A reflection judged right is kept
+in the model's own words when its reason is rated good, and in the person's words when they wrote a better reason. One
+judged wrong becomes the opposite verdict with the person's reason, and nothing without it. The images and reflections
+before it are its context.
 """
 
 from collections.abc import Callable
@@ -22,18 +24,23 @@ DEFAULT_RATING = Rating()
 GOOD_SHARE = 0.75  # of a rating's scale
 
 
-class WhyNot(StrEnum):
-    """Why a submitted annotation makes no example."""
+class JudgeExclusion(StrEnum):
+    """Why a submitted annotation of a reflection makes no row, each with the function that says so."""
 
+    # `judge_target`, by the annotation itself
     NO_REFLECTION = "about something else than a reflection"
     NO_VERDICT = "without an answer to whether the verdict is right"
     NO_CORRECTION = "verdict wrong, but no corrected reason"
     LOW_RATING = "verdict right, but the reason neither rated good nor corrected"
-    OVERRULED = "a reviewer has decided instead"
+    CONTEXT = "images and reflections before it do not alternate"
+    # `reflections.aggregate_reflections`, by the votes of all
     OUTVOTED = "others see the verdict the other way"
     DISAGREE = "people disagree about the verdict, and no reviewer has decided"
+    OVERRULED = (
+        "a reviewer has decided instead"  # also `_rows` of `judge_sft` and `judge_pref`: other words than theirs
+    )
+    # `_rows` of `judge_sft` and `judge_pref`, `_plan` of `plans`, by the option `--own-words`
     OWN_WORDS = "the model’s own words, which were not asked for"
-    CONTEXT = "images and reflections before it do not alternate"
 
 
 @dataclass(frozen=True)
@@ -51,28 +58,28 @@ class JudgeTarget:
 
 def judge_target(
     trajectory: Trajectory, annotation: Annotation, rating: Rating = DEFAULT_RATING, good: float = GOOD_SHARE
-) -> JudgeTarget | WhyNot:
+) -> JudgeTarget | JudgeExclusion:
     """The example that a submitted annotation makes, its pictures still by name, or why it makes none. `rating`: the
     form in which its project asks for REASON_RATING; `good`: where on its scale good reasons begin.
     """
     segment = annotation.segment
     reflection = None if segment is None else trajectory.segments[segment]
     if segment is None or not isinstance(reflection, Reflection):
-        return WhyNot.NO_REFLECTION
+        return JudgeExclusion.NO_REFLECTION
     context = context_of(trajectory, segment)
     if context is None:
-        return WhyNot.CONTEXT
+        return JudgeExclusion.CONTEXT
     if VERDICT_RIGHT not in annotation.answers:  # a project need not ask it
-        return WhyNot.NO_VERDICT
+        return JudgeExclusion.NO_VERDICT
     correction, written_edit = annotation.answers.get(REASON_CORRECTION), annotation.answers.get(EDIT)
     edit = reflection.edit if written_edit is None else str(written_edit)
     if correction is not None:
         completion = sentence(right_answer(reflection, annotation.answers), str(correction))
         return JudgeTarget(segment, completion, Origin.PERSON, *context, correction=str(correction), edit=edit)
     if annotation.answers[VERDICT_RIGHT] != YES:
-        return WhyNot.NO_CORRECTION
+        return JudgeExclusion.NO_CORRECTION
     if not is_rated_good(rating, annotation.answers.get(REASON_RATING), good):
-        return WhyNot.LOW_RATING
+        return JudgeExclusion.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED
     return JudgeTarget(segment, own_words(reflection), origin, *context, edit=edit)

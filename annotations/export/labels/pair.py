@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from annotations.export.kind import Answer, Context, LeftOut
-from annotations.export.labels.opinions import Opinion, only, pseudonyms
-from annotations.export.subjects import AnswerGroup
+from annotations.export.annotated_trajectories import AnswerGroup
+from annotations.export.kind import Answer, Context, Excluded
+from annotations.export.labels.aggregated_answers import AggregatedAnswer, pseudonyms, single_value
 from annotations.schema.annotation import Annotation
 from model.trajectory import Image, Trajectory
 
 
-class WhyNoPair(StrEnum):
+class PairExclusion(StrEnum):
     """Why answers prefer no drawing to another."""
 
     TIE = "a tie: neither is better"
@@ -26,7 +26,7 @@ class WhyNoPair(StrEnum):
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageRef:
     """A finished image."""
 
     trajectory: Trajectory
@@ -47,8 +47,8 @@ class Place:
 class Pair:
     """`chosen` is better than `rejected` by `criterion`, the name of a question."""
 
-    chosen: Place
-    rejected: Place
+    chosen: ImageRef
+    rejected: ImageRef
     criterion: str
     source: str  # the form of the question, or ACROSS
     margin: float  # of shares of votes, or of mean ratings from 0 to 1
@@ -60,14 +60,14 @@ class Pair:
     shown_left: float | None = None  # the share of people who had the chosen one on their left; None: no sides
     weight: float = 1.0
 
-    def beside(self, context: Context) -> dict[str, Any]:
+    def provenance_columns(self, context: Context) -> dict[str, Any]:
         """The columns PROVENANCE."""
         return {
             "project": self.group.project.id,
             "trajectory_id": self.chosen.trajectory.id,
             "segment": self.chosen.segment,
             "checkpoint": self.chosen.trajectory.checkpoint,
-            "annotator": only(pseudonyms(self.people, context)),
+            "annotator": single_value(pseudonyms(self.people, context)),
             "decided": self.group.decision in self.people,
             "votes": self.votes,
             "agreement": self.agreement,
@@ -75,14 +75,14 @@ class Pair:
 
     @property
     def trajectories(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(place.trajectory.id for place in (self.chosen, self.rejected)))
+        return tuple(dict.fromkeys(image.trajectory.id for image in (self.chosen, self.rejected)))
 
 
 def pair_of(
-    opinion: Opinion, chosen: Place, rejected: Place, margin: float, shown_left: float | None = None
-) -> Pair | LeftOut:
+    aggregated: AggregatedAnswer, chosen: ImageRef, rejected: ImageRef, margin: float, shown_left: float | None = None
+) -> Pair | Excluded:
     if chosen.sha256 == rejected.sha256:
-        return LeftOut(WhyNoPair.SAME_PICTURE, opinion.answers)
-    name, form, votes = opinion.question.name, opinion.question.form.name, opinion.votes
-    some = (votes.count, votes.agreement, opinion.group, opinion.people, opinion.answers)
+        return Excluded(PairExclusion.SAME_PICTURE, aggregated.answers)
+    name, form, votes = aggregated.question.name, aggregated.question.form.name, aggregated.votes
+    some = (votes.count, votes.agreement, aggregated.group, aggregated.people, aggregated.answers)
     return Pair(chosen, rejected, name, form, margin, *some, shown_left)

@@ -8,12 +8,19 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from annotations.export.kind import Answer, Context, LeftOut, answers_of, message, png
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.kind import Answer, Context, Excluded, answers_of, message, png
+from annotations.export.labels.aggregated_answers import (
+    AggregatedAnswer,
+    AnswerExclusion,
+    aggregate_answers,
+    good_or_bad,
+    pseudonyms,
+    single_value,
+)
 from annotations.export.labels.drawings import DrawingLabel
-from annotations.export.labels.judge_targets import WhyNot
-from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only, opinions, pseudonyms
+from annotations.export.labels.judge_targets import JudgeExclusion
 from annotations.export.query import Aggregation, Query
-from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import THOUGHT_CORRECTION, THOUGHT_RATING
 from model.reflection_text import own_words
@@ -32,7 +39,7 @@ class PlanSource(StrEnum):
     DRAWN = "drawn"  # nobody was asked about it; a drawing was made from it
 
 
-class WhyNoPlan(StrEnum):
+class PlanExclusion(StrEnum):
     """Why what was said of a plan makes none to learn."""
 
     BAD = "the plan is bad, and nobody wrote a better one"
@@ -57,52 +64,59 @@ class Plan:
     def answers(self) -> tuple[Answer, ...]:
         return tuple(answer for person in self.people for answer in answers_of(person, READS))
 
-    def beside(self, subject: Subject, context: Context) -> dict[str, Any]:
+    def provenance_columns(self, annotated: AnnotatedTrajectory, context: Context) -> dict[str, Any]:
         """The columns PROVENANCE."""
         return {
             "project": self.group and self.group.project.id,
-            "trajectory_id": subject.trajectory.id,
+            "trajectory_id": annotated.trajectory.id,
             "segment": self.segment,
-            "checkpoint": subject.trajectory.checkpoint,
-            "annotator": only(pseudonyms(self.people, context)),
+            "checkpoint": annotated.trajectory.checkpoint,
+            "annotator": single_value(pseudonyms(self.people, context)),
             "decided": self.group is not None and self.group.decision in self.people,
             "votes": len(self.group.people) if self.group else 0,
             "agreement": None,
         }
 
 
-def plans(subject: Subject, context: Context, drawings: Mapping[int, DrawingLabel]) -> Iterator[Plan | LeftOut]:
+def plans(
+    annotated: AnnotatedTrajectory, context: Context, drawings: Mapping[int, DrawingLabel]
+) -> Iterator[Plan | Excluded]:
     """What people said of plans, and the plan that a person wrote to begin the branch."""
-    segments = subject.trajectory.segments
+    segments = annotated.trajectory.segments
     about: set[int] = set()
-    for group in subject.groups:
+    for group in annotated.groups:
         if group.segment is not None and isinstance(segments[group.segment], Thought):
             about.add(group.segment)
-            yield from _said(subject, group, context)
-    place = subject.trajectory.parent
-    if place is None or place.segment in about or place.segment >= len(segments) or is_narrowed(context.query):
+            yield from _said(annotated, group, context)
+    branch_point = annotated.trajectory.parent
+    if (
+        branch_point is None
+        or branch_point.segment in about
+        or branch_point.segment >= len(segments)
+        or is_narrowed(context.query)
+    ):
         return
-    thought = segments[place.segment]
+    thought = segments[branch_point.segment]
     if isinstance(thought, Thought) and origin_of(thought) is Origin.PERSON:
-        standing = drawings.get(drawing_after(subject.trajectory, place.segment) or -1)
-        if standing is not None and standing.accepted is False:
-            yield LeftOut(WhyNoPlan.DRAWING)
+        label = drawings.get(drawing_after(annotated.trajectory, branch_point.segment) or -1)
+        if label is not None and label.accepted is False:
+            yield Excluded(PlanExclusion.DRAWING)
         else:
-            yield Plan(place.segment, thought.text.strip(), PlanSource.BRANCH, Origin.PERSON)
+            yield Plan(branch_point.segment, thought.text.strip(), PlanSource.BRANCH, Origin.PERSON)
 
 
-def _said(subject: Subject, group: AnswerGroup, context: Context) -> Iterator[Plan | LeftOut]:
-    thought = subject.trajectory.segments[group.segment or 0]
+def _said(annotated: AnnotatedTrajectory, group: AnswerGroup, context: Context) -> Iterator[Plan | Excluded]:
+    thought = annotated.trajectory.segments[group.segment or 0]
     assert isinstance(thought, Thought)
     people = group.people
     if group.decision is not None:
-        standing = [person for person in people if _says_the_same(person, group.decision)]
-        yield from (LeftOut(Why.OVERRULED, answers_of(p, READS)) for p in people if p not in standing)
-        people = (group.decision, *standing)
+        agreeing = [person for person in people if _says_the_same(person, group.decision)]
+        yield from (Excluded(AnswerExclusion.OVERRULED, answers_of(p, READS)) for p in people if p not in agreeing)
+        people = (group.decision, *agreeing)
     made: dict[Plan, list[Annotation]] = defaultdict(list)
     for person in people:
         plan = _plan(thought, group, person, context)
-        if isinstance(plan, LeftOut):
+        if isinstance(plan, Excluded):
             yield plan
         elif context.query.aggregation is Aggregation.ALL:
             yield replace(plan, people=(person,))
@@ -112,7 +126,7 @@ def _said(subject: Subject, group: AnswerGroup, context: Context) -> Iterator[Pl
         yield replace(plan, people=tuple(some), weight=1 / len(made))
 
 
-def _plan(thought: Thought, group: AnswerGroup, person: Annotation, context: Context) -> Plan | LeftOut:
+def _plan(thought: Thought, group: AnswerGroup, person: Annotation, context: Context) -> Plan | Excluded:
     answers, own = answers_of(person, READS), thought.text.strip()
     rating, correction = _rating(group, person, context), str(person.answers.get(THOUGHT_CORRECTION, "")).strip()
     segment = group.segment or 0
@@ -120,10 +134,10 @@ def _plan(thought: Thought, group: AnswerGroup, person: Annotation, context: Con
         return Plan(segment, correction, PlanSource.CORRECTION, Origin.PERSON, group=group, rating=rating)
     good = None if rating is None else good_or_bad(rating, context.query)
     if not good:
-        return LeftOut(WhyNoPlan.BAD if good is False else Why.NEITHER, answers)
+        return Excluded(PlanExclusion.BAD if good is False else AnswerExclusion.NEITHER, answers)
     origin = origin_of(thought)
     if context.query.own_words and origin is not Origin.PERSON:
-        return LeftOut(WhyNot.OWN_WORDS, answers)
+        return Excluded(JudgeExclusion.OWN_WORDS, answers)
     return Plan(segment, own, PlanSource.RATING, origin, group=group, rating=rating)
 
 
@@ -132,10 +146,10 @@ def _rating(group: AnswerGroup, person: Annotation, context: Context) -> float |
     question = next((q for q in group.project.questions if q.name == THOUGHT_RATING), None)
     if question is None:
         return None
-    for opinion in opinions(group, question, context, each=True):
+    for aggregated in aggregate_answers(group, question, context, each=True):
         together = context.query.aggregation is not Aggregation.ALL
-        if isinstance(opinion, Opinion) and (together or person in opinion.people):
-            return opinion.mean
+        if isinstance(aggregated, AggregatedAnswer) and (together or person in aggregated.people):
+            return aggregated.mean
     return None
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from annotations.export.aggregate.votes import Votes
-from annotations.export.kind import Context, LeftOut, answers_of
-from annotations.export.labels.judge_targets import WhyNot
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.kind import Context, Excluded, answers_of
+from annotations.export.labels.judge_targets import JudgeExclusion
 from annotations.export.query import Aggregation
-from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
@@ -20,7 +20,7 @@ WITH_EDIT = (*READS, EDIT)
 
 
 @dataclass(frozen=True)
-class Judged:
+class AggregatedReflection:
     """A reflection and the people whose answers count: the reviewer who decided, or all who side with the label."""
 
     group: AnswerGroup
@@ -36,29 +36,34 @@ class Judged:
         return next((form for form in forms if isinstance(form, Rating)), Rating())
 
 
-def judged(subject: Subject, context: Context, reads: Sequence[str]) -> Iterator[Judged | LeftOut]:
-    """Every reflection that people were asked about, and why answers of the questions `reads` do not count."""
-    for group in subject.groups:
-        about = None if group.segment is None else subject.trajectory.segments[group.segment]
+def aggregate_reflections(
+    annotated: AnnotatedTrajectory, context: Context, reads: Sequence[str]
+) -> Iterator[AggregatedReflection | Excluded]:
+    """Every reflection that people were asked about, and why answers of the questions `reads` do not count: a reviewer
+    overruled them (OVERRULED), the majority is against them (OUTVOTED), or there is none (DISAGREE)."""
+    for group in annotated.groups:
+        about = None if group.segment is None else annotated.trajectory.segments[group.segment]
         if not isinstance(about, Reflection):
             continue
         segment = group.segment or 0
         if group.decision is not None:
             for person in group.people:
                 if not _says_the_same(person, group.decision):
-                    yield LeftOut(WhyNot.OVERRULED, answers_of(person, reads))
+                    yield Excluded(JudgeExclusion.OVERRULED, answers_of(person, reads))
             same = tuple(person for person in group.people if _says_the_same(person, group.decision))
-            yield Judged(group, segment, about, context.votes(group, VERDICT_RIGHT), (group.decision, *same))
+            yield AggregatedReflection(
+                group, segment, about, context.votes(group, VERDICT_RIGHT), (group.decision, *same)
+            )
             continue
         votes = context.votes(group, VERDICT_RIGHT)
         if votes is None or context.query.aggregation is Aggregation.ALL:
-            yield Judged(group, segment, about, votes, group.people)
+            yield AggregatedReflection(group, segment, about, votes, group.people)
         elif votes.label is None or votes.agreement < context.query.min_agreement:
-            yield from (LeftOut(WhyNot.DISAGREE, answers_of(person, reads)) for person in group.people)
+            yield from (Excluded(JudgeExclusion.DISAGREE, answers_of(person, reads)) for person in group.people)
         else:
             side = [p for p in group.people if p.answers.get(VERDICT_RIGHT, votes.label) == votes.label]
-            yield from (LeftOut(WhyNot.OUTVOTED, answers_of(p, reads)) for p in group.people if p not in side)
-            yield Judged(group, segment, about, votes, tuple(side))
+            yield from (Excluded(JudgeExclusion.OUTVOTED, answers_of(p, reads)) for p in group.people if p not in side)
+            yield AggregatedReflection(group, segment, about, votes, tuple(side))
 
 
 def _says_the_same(person: Annotation, decision: Annotation) -> bool:

@@ -17,10 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotations.export.kind import ExportKind, ExportRow, LeftOut
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import Excluded, ExportKind, ExportRow
 from annotations.export.manifest import SOURCES, Tally
 from annotations.export.splits import Splitter
-from annotations.export.subjects import Subject
 from annotations.export.writing.writers import WRITERS, Writer
 from model.atomic_files import sync, write_whole
 
@@ -72,11 +72,11 @@ class ExportPart:
         self._rows: Counter[str] = Counter()
         self._sources: list[dict[str, Any]] = []
 
-    def add(self, subject: Subject, row: ExportRow | LeftOut, tally: Tally) -> None:
-        if isinstance(row, LeftOut):
+    def add(self, annotated: AnnotatedTrajectory, row: ExportRow | Excluded, tally: Tally) -> None:
+        if isinstance(row, Excluded):
             tally.left_out[row.reason] += 1
             return
-        split = self.split_of(subject.trajectory)
+        split = self.split_of(annotated.trajectory)
         if split not in self._writers:
             path = part_file(self.folder, self.kind, split, self.number)
             self._writers[split] = WRITERS[self.kind.layout](path, self.kind.features)

@@ -15,8 +15,8 @@ from annotations.schema.forms.preference import Preference
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.words import Words
 from annotations.schema.project import Project, Role
+from annotations.schema.question_targets import PAIR
 from annotations.schema.questions import NO, YES, Question
-from annotations.schema.subjects import PAIR
 from model.trajectory import Image
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from annotations.schema.forms.question_form import Feature, QuestionForm, is_whole
-from annotations.schema.subjects import WHOLE
+from annotations.schema.question_targets import WHOLE
 from model.trajectory import Image, Trajectory
 
 
@@ -16,8 +16,8 @@ class Best(QuestionForm):
     title: ClassVar[str] = "the best image"
     feature: ClassVar[Feature] = "int64"
 
-    def problem(self, subject: str) -> str | None:
-        return None if subject == WHOLE else f"asks for the best of several images; ask it about the whole {WHOLE}"
+    def problem(self, target: str) -> str | None:
+        return None if target == WHOLE else f"asks for the best of several images; ask it about the whole {WHOLE}"
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
         images = images_of(trajectory)

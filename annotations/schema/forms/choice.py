@@ -15,10 +15,10 @@ class Choice(FormOfChoices):
     title: ClassVar[str] = "one of some"
     feature: ClassVar[Feature] = "string"
 
-    def problem(self, subject: str) -> str | None:
+    def problem(self, target: str) -> str | None:
         if len(self.choices) < 2:
             return f"has {len(self.choices)} choices; wanted at least two"
-        return super().problem(subject)
+        return super().problem(target)
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
         return None if value in self.choices else f"one of: {', '.join(self.choices)}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from annotations.schema.forms.question_form import Feature, FormOfChoices, most_common
 from annotations.schema.forms.text import is_storable
-from annotations.schema.subjects import WHOLE
+from annotations.schema.question_targets import WHOLE
 from model.trajectory import Image, Source, Trajectory
 
 STATES = ("yes", "no", "unclear")  # of a fact
@@ -29,12 +29,12 @@ class Facts(FormOfChoices):
     title: ClassVar[str] = "facts, ticked one by one"
     feature: ClassVar[Feature] = {"verdict": "string", "facts": [{"fact": "string", "holds": "string"}]}
 
-    def problem(self, subject: str) -> str | None:
-        if subject not in (Image.kind, Source.kind, WHOLE):
+    def problem(self, target: str) -> str | None:
+        if target not in (Image.kind, Source.kind, WHOLE):
             return f"asks what an image shows; ask it about an {Image.kind}, a {Source.kind} or the whole {WHOLE}"
         if len(self.choices) > MOST_FACTS or any(map(_expected_fact, self.choices)):
             return f"has facts that are too many or too long; wanted {MOST_FACTS} of {LONGEST_FACT} characters at most"
-        return super().problem(subject)
+        return super().problem(target)
 
     def keeps(self, before: Self) -> bool:
         return type(self) is type(before)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from annotations.schema.forms.question_form import Feature, QuestionForm
-from annotations.schema.subjects import PAIR
+from annotations.schema.question_targets import PAIR
 from model.trajectory import Trajectory
 
 PREFERENCES = ("left", "right", "tie", "both_bad")
@@ -20,8 +20,8 @@ class Preference(QuestionForm):
     title: ClassVar[str] = "which of two"
     feature: ClassVar[Feature] = {"choice": "string", "left": "string", "right": "string"}
 
-    def problem(self, subject: str) -> str | None:
-        return None if subject == PAIR else f"compares two; ask it about a {PAIR}"
+    def problem(self, target: str) -> str | None:
+        return None if target == PAIR else f"compares two; ask it about a {PAIR}"
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
         if not isinstance(value, Mapping) or set(value) != {"choice", "left", "right"}:

@@ -39,8 +39,8 @@ class QuestionForm(ABC):
 
     # The question
 
-    def problem(self, subject: str) -> str | None:
-        """Why nobody could answer a question of this form about `subject`, one of SUBJECTS; or None."""
+    def problem(self, target: str) -> str | None:
+        """Why nobody could answer a question of this form about `target`, one of QUESTION_TARGETS; or None."""
         return None
 
     def keeps(self, before: Self) -> bool:
@@ -124,7 +124,7 @@ class FormOfChoices(QuestionForm):
 
     choices: tuple[str, ...] = ()
 
-    def problem(self, subject: str) -> str | None:
+    def problem(self, target: str) -> str | None:
         if len(set(self.choices)) < len(self.choices) or not all(choice.strip() for choice in self.choices):
             return "has a choice that is empty or there twice"
         return None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from annotations.schema.forms.best import images_of
 from annotations.schema.forms.question_form import Feature, QuestionForm, are_different, is_whole
-from annotations.schema.subjects import WHOLE
+from annotations.schema.question_targets import WHOLE
 from model.trajectory import Trajectory
 
 
@@ -20,8 +20,8 @@ class Ranking(QuestionForm):
     title: ClassVar[str] = "all images in order"
     feature: ClassVar[Feature] = ["int64"]
 
-    def problem(self, subject: str) -> str | None:
-        return None if subject == WHOLE else f"puts several images in order; ask it about the whole {WHOLE}"
+    def problem(self, target: str) -> str | None:
+        return None if target == WHOLE else f"puts several images in order; ask it about the whole {WHOLE}"
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
         images = images_of(trajectory)

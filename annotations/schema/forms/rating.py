@@ -37,7 +37,7 @@ class Rating(QuestionForm):
         """The lowest rating that is good: of the upper quarter of the scale."""
         return self.scale[1] - self.steps // 4
 
-    def problem(self, subject: str) -> str | None:
+    def problem(self, target: str) -> str | None:
         ends = self.scale
         if not isinstance(ends, tuple) or len(ends) != 2 or not all(map(is_whole, ends)) or ends[0] < 0:
             return f"has the scale {ends!r:.40}; wanted two whole numbers, such as [1, 5]"

@@ -28,10 +28,10 @@ class Regions(FormOfChoices):
     on_image: ClassVar[bool] = True
     feature: ClassVar[Feature] = [{"x": "float64", "y": "float64", "w": "float64", "h": "float64", "label": "string"}]
 
-    def problem(self, subject: str) -> str | None:
-        if subject not in (Image.kind, Source.kind):
+    def problem(self, target: str) -> str | None:
+        if target not in (Image.kind, Source.kind):
             return f"asks for places in an image; ask it about an {Image.kind} or a {Source.kind}"
-        return super().problem(subject)
+        return super().problem(target)
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
         if not isinstance(value, (tuple, list)) or len(value) > MOST_REGIONS:

@@ -15,8 +15,8 @@ from annotations.errors import AnswerError
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.forms.registry import FORMS
 from annotations.schema.project import Project
+from annotations.schema.question_targets import PAIR, WHOLE
 from annotations.schema.questions import Question, questions_about
-from annotations.schema.subjects import PAIR, WHOLE
 from annotations.store.items import subjects_of
 from model.trajectory import Image, Reflection, Source, Thought, Trajectory
 from studio.components.render import SMOOTH, data_url, rounds_of, width_of

@@ -3,4 +3,4 @@
 from model.trajectory import SEGMENTS
 
 WHOLE, PAIR = "trajectory", "pair"
-SUBJECTS = (*SEGMENTS, WHOLE, PAIR)
+QUESTION_TARGETS = (*SEGMENTS, WHOLE, PAIR)

@@ -38,7 +38,7 @@ class AnswerGroup:
 
 
 @dataclass(frozen=True)
-class Subject:
+class AnnotatedTrajectory:
     """A visible trajectory and what counts about it, in the order in which it was first answered."""
 
     number: int  # its place in the order of all
@@ -50,13 +50,15 @@ class Subject:
     flags: tuple[Flag, ...] = ()  # oldest first; where `everything` is read
 
 
-def count_subjects(store: Store, query: Query, *, everything: bool) -> int:
+def count_annotated_trajectories(store: Store, query: Query, *, everything: bool) -> int:
     """How many `subjects` there are, at most."""
     with store.database.reading() as session:
         return session.scalar(_selected(select(func.count()), query, everything)) or 0
 
 
-def subjects(store: Store, query: Query, *, everything: bool = False, after: int = 0) -> Iterator[Subject]:
+def annotated_trajectories(
+    store: Store, query: Query, *, everything: bool = False, after: int = 0
+) -> Iterator[AnnotatedTrajectory]:
     """Those with numbers above `after`. `everything`: the trajectories too about which nothing was submitted."""
     projects = {project.id: project for project in store.projects()}
     row, chosen = TrajectoryRow, _selected(_columns(), query, everything)
@@ -64,15 +66,15 @@ def subjects(store: Store, query: Query, *, everything: bool = False, after: int
         some = _read(store, chosen.where(row.number > after).limit(AT_ONCE), query, projects, everything=everything)
         if not some:
             return
-        yield from (subject for subject in some if everything or subject.groups)
+        yield from (annotated for annotated in some if everything or annotated.groups)
         after = some[-1].number
 
 
-def subjects_at(store: Store, query: Query, numbers: Sequence[int]) -> list[Subject]:
+def annotated_trajectories_at(store: Store, query: Query, numbers: Sequence[int]) -> list[AnnotatedTrajectory]:
     """Those with these numbers about which something was submitted."""
     projects = {project.id: project for project in store.projects()}
     chosen = _selected(_columns(), query, False).where(TrajectoryRow.number.in_(numbers))
-    return [subject for subject in _read(store, chosen, query, projects, everything=False) if subject.groups]
+    return [annotated for annotated in _read(store, chosen, query, projects, everything=False) if annotated.groups]
 
 
 def prompts(store: Store, query: Query, projects: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -97,7 +99,7 @@ def _columns() -> Select[*tuple[Any, ...]]:
 
 def _read(
     store: Store, chosen: Select[*tuple[Any, ...]], query: Query, projects: dict[str, Project], *, everything: bool
-) -> list[Subject]:
+) -> list[AnnotatedTrajectory]:
     """The subjects of the chosen rows in one transaction; `projects` gets those that were made meanwhile."""
     with store.database.reading() as session:
         rows = session.execute(chosen).all()
@@ -126,7 +128,7 @@ def _read(
         groups = _groups(by_id[id], projects, pairs)
         noted = (flag for flag in flags.get(id, ()) if flag.project in projects)
         kept = (f for f in noted if _is_kept(f.project, f.person, f.created_at, query, named))
-        made.append(Subject(number, trajectory, category, groups, parent, tuple(skips[id]), tuple(kept)))
+        made.append(AnnotatedTrajectory(number, trajectory, category, groups, parent, tuple(skips[id]), tuple(kept)))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Rows of layouts of others: made of a subject's answers, or of the record that it was imported from.
+"""Rows of layouts of others: made of a trajectory's answers, or of the record that it was imported from.
 
 A record that nobody has answered otherwise goes out as it came in.
 """
@@ -9,11 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from annotations.export.kind import Answer, Context, Elsewhere, ExportKind, ExportRow, LeftOut, answers_of, in_order
-from annotations.export.labels.opinions import with_the_rest
-from annotations.export.labels.pair import Pair, WhyNoPair
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.kind import (
+    Answer,
+    Context,
+    Excluded,
+    ExportedElsewhere,
+    ExportKind,
+    ExportRow,
+    answers_of,
+    in_order,
+)
+from annotations.export.labels.aggregated_answers import with_unused_answers
+from annotations.export.labels.pair import Pair, PairExclusion
 from annotations.export.labels.pairs import pairs
-from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation
 from model.trajectory import Trajectory, pictures_of
 
@@ -22,9 +31,9 @@ IMPORTED, ANNOTATED = "imported", "annotated"  # labels by which rows are counte
 Restored = tuple[Mapping[str, Any], Mapping[str, bytes]]  # values of a row, and files beside it
 
 
-def untouched(subject: Subject) -> bool:
+def untouched(annotated: AnnotatedTrajectory) -> bool:
     """Whether nobody has answered anything about it but the file that it was imported from."""
-    return all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in in_order(subject))
+    return all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in in_order(annotated))
 
 
 def is_imported(group: AnswerGroup) -> bool:
@@ -34,32 +43,32 @@ def is_imported(group: AnswerGroup) -> bool:
 
 def rows_of_pairs(
     kind: ExportKind,
-    subject: Subject,
+    annotated: AnnotatedTrajectory,
     context: Context,
     of_record: Callable[[dict[str, Any], Trajectory], Restored],
     of_pair: Callable[[Pair], ExportRow],
-) -> Iterator[ExportRow | LeftOut]:
+) -> Iterator[ExportRow | Excluded]:
     """A row per pair that people preferred one of, or that only the file which it was imported from has answered
     about: made of its record and its second trajectory."""
 
-    def made() -> Iterator[ExportRow | LeftOut | Elsewhere]:
+    def made() -> Iterator[ExportRow | Excluded | ExportedElsewhere]:
         fresh = []
-        for group in subject.groups:
+        for group in annotated.groups:
             other = group.other if is_imported(group) else None
-            if other is None or not (records := context.imported([subject.trajectory.id, other.id], kind.name)):
+            if other is None or not (records := context.imported([annotated.trajectory.id, other.id], kind.name)):
                 fresh.append(group)
                 continue
             for record in records:
                 values, files = of_record(record, other)
-                yield row_of(subject, values, context, group.people, label=IMPORTED, files=files, others=[other])
-        for pair in pairs(replace(subject, groups=tuple(fresh)), context):
+                yield row_of(annotated, values, context, group.people, label=IMPORTED, files=files, others=[other])
+        for pair in pairs(replace(annotated, groups=tuple(fresh)), context):
             yield of_pair(pair) if isinstance(pair, Pair) else pair
 
-    yield from with_the_rest(kind, subject, made(), WhyNoPair.ALONE)
+    yield from with_unused_answers(kind, annotated, made(), PairExclusion.ALONE)
 
 
 def row_of(
-    subject: Subject,
+    annotated: AnnotatedTrajectory,
     values: Mapping[str, Any],
     context: Context,
     people: Sequence[Annotation],
@@ -74,7 +83,7 @@ def row_of(
     return ExportRow(
         values=values,
         answers=tuple(a for person in people for a in answers_of(person)) if answers is None else answers,
-        trajectories=(subject.trajectory.id, *(other.id for other in others)),
+        trajectories=(annotated.trajectory.id, *(other.id for other in others)),
         labels=(label,),
         people=tuple(dict.fromkeys(context.pseudonym(person.annotator) for person in people)),
         files=files or {},

@@ -1,4 +1,4 @@
-"""What was said to one question about one thing: of all people together, or of each by themselves.
+"""What was answered to one question about one thing: by all people together, or by each by themselves.
 
 A reviewer's decision stands for everybody who answered otherwise.
 """
@@ -12,16 +12,25 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.export.aggregate.votes import Votes, vote
-from annotations.export.kind import Answer, Context, Elsewhere, ExportKind, ExportRow, LeftOut, answers_of, in_order
+from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
+from annotations.export.kind import (
+    Answer,
+    Context,
+    Excluded,
+    ExportedElsewhere,
+    ExportKind,
+    ExportRow,
+    answers_of,
+    in_order,
+)
 from annotations.export.query import Aggregation, Query
-from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.question_form import QuestionForm
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import Question
 
 
-class Why(StrEnum):
+class AnswerExclusion(StrEnum):
     """Why answers make no label."""
 
     OVERRULED = "a reviewer has decided instead"
@@ -31,7 +40,7 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True)
-class Opinion:
+class AggregatedAnswer:
     """`people`: those whose answers went into it."""
 
     group: AnswerGroup
@@ -47,33 +56,33 @@ class Opinion:
     def decided(self) -> bool:
         return self.group.decision in self.people
 
-    def problem(self, query: Query) -> Why | None:
+    def problem(self, query: Query) -> AnswerExclusion | None:
         """Why it has no label that counts."""
         if self.votes.label is None:
-            return Why.TIED
-        return Why.TOO_FEW_AGREE if self.votes.agreement < query.min_agreement else None
+            return AnswerExclusion.TIED
+        return AnswerExclusion.TOO_FEW_AGREE if self.votes.agreement < query.min_agreement else None
 
     @property
     def mean(self) -> float:
         """Of a rating: the mean, from 0 at the lowest end of the scale to 1."""
-        return sum(share * self._place(label) for label, share in self.votes.shares.items())
+        return sum(share * self._normalized(label) for label, share in self.votes.shares.items())
 
     @property
     def deviation(self) -> float:
         """Of a rating: the standard deviation of what people said, on the same scale."""
-        squares = (share * (self._place(label) - self.mean) ** 2 for label, share in self.votes.shares.items())
+        squares = (share * (self._normalized(label) - self.mean) ** 2 for label, share in self.votes.shares.items())
         return math.sqrt(sum(squares))
 
-    def _place(self, label: Any) -> float:
+    def _normalized(self, label: Any) -> float:
         form = self.question.form
         assert isinstance(form, Rating)
         return (float(label) - form.scale[0]) / form.steps
 
 
-def opinions(
+def aggregate_answers(
     group: AnswerGroup, question: Question, context: Context, *, each: bool = False
-) -> Iterator[Opinion | LeftOut]:
-    """One opinion; with `each`, and where the query wants all answers by themselves, one of every person."""
+) -> Iterator[AggregatedAnswer | Excluded]:
+    """One aggregate; with `each`, and where the query wants all answers by themselves, one of every person."""
     name, decision = question.name, group.decision
     people = [person for person in group.people if name in person.answers]
     if decision is not None and name in decision.answers:
@@ -81,28 +90,28 @@ def opinions(
         same = [person for person in people if question.form.comparable(person.answers[name]) == label]
         overruled = tuple((person.id or 0, name) for person in people if person not in same)
         if overruled:
-            yield LeftOut(Why.OVERRULED, overruled)
+            yield Excluded(AnswerExclusion.OVERRULED, overruled)
         people = [decision, *same]
     elif each and context.query.aggregation is Aggregation.ALL:
         for person in people:
             label = question.form.comparable(person.answers[name])
-            yield Opinion(group, question, vote([(person.annotator, label)]), (person,))
+            yield AggregatedAnswer(group, question, vote([(person.annotator, label)]), (person,))
         return
     votes = context.votes(group, name)
     if votes is not None:
-        yield Opinion(group, question, votes, tuple(people))
+        yield AggregatedAnswer(group, question, votes, tuple(people))
 
 
-def votes_by_part(opinion: Opinion, context: Context) -> dict[str, Votes]:
+def votes_by_part(aggregated: AggregatedAnswer, context: Context) -> dict[str, Votes]:
     """Votes of the same people on each of the parts by which the question's form compares answers, by its name."""
-    group, name, form = opinion.group, opinion.question.name, opinion.question.form
-    people = replace(group, people=tuple(person for person in opinion.people if person is not group.decision))
-    parts = {part for person in opinion.people for part in form.parts(person.answers[name])}
+    group, name, form = aggregated.group, aggregated.question.name, aggregated.question.form
+    people = replace(group, people=tuple(person for person in aggregated.people if person is not group.decision))
+    parts = {part for person in aggregated.people for part in form.parts(person.answers[name])}
     by_part = {part: context.votes(people, name, part) for part in sorted(parts)}
     return {part: votes for part, votes in by_part.items() if votes is not None}
 
 
-def asked(group: AnswerGroup, *forms: type[QuestionForm]) -> list[Question]:
+def answered_questions(group: AnswerGroup, *forms: type[QuestionForm]) -> list[Question]:
     """The questions that somebody answered about this thing; of these forms, where any are given."""
     everybody = (*group.people, *([group.decision] if group.decision else []))
     answered = {name for person in everybody for name in person.answers}
@@ -117,7 +126,7 @@ def good_or_bad(value: float, query: Query) -> bool | None:
     return False if value <= query.bad + 1e-9 else None
 
 
-def only(values: Iterable[Any]) -> Any:
+def single_value(values: Iterable[Any]) -> Any:
     """The value, where all are the same; else None."""
     different = set(values)
     return different.pop() if len(different) == 1 else None
@@ -127,18 +136,21 @@ def pseudonyms(people: Sequence[Annotation], context: Context) -> tuple[str, ...
     return tuple(dict.fromkeys(context.pseudonym(person.annotator) for person in people))
 
 
-def with_the_rest(
-    kind: ExportKind, subject: Subject, made: Iterable[ExportRow | LeftOut | Elsewhere], reason: str
-) -> Iterator[ExportRow | LeftOut]:
+def with_unused_answers(
+    kind: ExportKind,
+    annotated: AnnotatedTrajectory,
+    made: Iterable[ExportRow | Excluded | ExportedElsewhere],
+    reason: str,
+) -> Iterator[ExportRow | Excluded]:
     """What was made, and under `reason` the answers that the kind reads and that are in nothing of it."""
     used: set[Answer] = set()
     for row in made:
         used.update(row.answers)
-        if not isinstance(row, Elsewhere):
+        if not isinstance(row, ExportedElsewhere):
             yield row
-    read = {group.project.id: {q.name for q in group.project.questions if kind.reads(q)} for group in subject.groups}
-    for annotation in in_order(subject):
+    read = {group.project.id: {q.name for q in group.project.questions if kind.reads(q)} for group in annotated.groups}
+    for annotation in in_order(annotated):
         names = sorted(read[annotation.project])
         rest = tuple(answer for answer in answers_of(annotation, names) if answer not in used)
         if rest:
-            yield LeftOut(reason, rest)
+            yield Excluded(reason, rest)
