@@ -32,7 +32,7 @@ from model.backends.request import Request
 from model.decoding.engine import Engine
 from model.decoding.opening import open_checkpoint
 from model.events import Failed, ImageCodesAdded, Preview
-from model.sequences import opening
+from model.sequences import prompt_pieces
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Sampling
 
@@ -125,7 +125,7 @@ def ours(engine: Engine, requested: Sequence[Request]) -> tuple[list[tuple[int, 
 
 def theirs(janus: Janus, prompts: Sequence[str], temperature: float) -> list[tuple[int, ...]]:
     """The codes of transformers' own loop for one left-padded batch, decoded by its own codec."""
-    pieces = [[i for piece in opening(janus, prompt) for i in piece.ids] for prompt in prompts]
+    pieces = [[i for piece in prompt_pieces(janus, prompt) for i in piece.ids] for prompt in prompts]
     rows = [ids + janus.tokenize(BEGIN_IMAGE) for ids in pieces]
     longest = max(map(len, rows))
     padded = [[janus.ids.pad] * (longest - len(row)) + row for row in rows]

@@ -21,7 +21,7 @@ from model.backends.request import (
     shortened,
 )
 from model.reflection_text import sentence
-from model.sequences import harmless
+from model.sequences import escape_special_tokens
 from model.trajectory import Image, Origin, Parent, Reflection, Segment, Thought, Token, Trajectory
 
 MOST_CHARACTERS = 600  # of a thought or a reason that a person writes
@@ -139,7 +139,7 @@ def _checked(text: str) -> str:
         check_text("text", text)
     except RequestError as error:
         raise BranchError(str(error).rstrip(".")) from error
-    return harmless(text.strip())
+    return escape_special_tokens(text.strip())
 
 
 def _tokens(backend: Backend, text: str, most: int) -> tuple[Token, ...]:

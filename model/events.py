@@ -146,7 +146,9 @@ _CLASSES = {name: cls for cls, name in NAMES.items()}
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    if isinstance(value, Sampling | Parent):
+    if isinstance(value, Sampling):
+        return value.to_dict()
+    if isinstance(value, Parent):
         return dict(vars(value))
     if isinstance(value, tuple):
         return [list(item) if isinstance(item, Token) else item for item in value]
@@ -173,7 +175,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "tokens": lambda rows: tuple(Token(i, text, Origin(origin)) for i, text, origin in rows),
     "origin": Origin,
     "stop_reason": StopReason,
-    "sampling": lambda row: Sampling(**row),
+    "sampling": Sampling.from_dict,
     "parent": lambda row: Parent(**row),
 }
 

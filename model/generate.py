@@ -83,9 +83,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--source", type=Path, help="an image to edit; the prompt is the instruction")
     result.add_argument("--judge", action="store_true", help="judge the image of --source: does it show the prompt?")
     result.add_argument("--no-thought", action="store_true", help="draw without a thought first")
-    official = "contexts as in Janus-Pro-R1's published code: earlier images encoded anew, a position left out"
+    contexts = "contexts as in Janus-Pro-R1's published code: earlier images encoded anew, a position left out"
     own = " (default: where the checkpoint is in DeepSeek's layout, or was converted from it)"
-    result.add_argument("--official", action=argparse.BooleanOptionalAction, help=official + own)
+    result.add_argument(
+        "--published-contexts", "--official", action=argparse.BooleanOptionalAction, help=contexts + own
+    )
     result.add_argument("--batch", type=int, default=16, help="trajectories at once")
     result.add_argument("--resume", action="store_true", help="leave out what --out has of the same run already")
     result.add_argument("--json", action="store_true", help="print every event as a line of JSON")
@@ -101,7 +103,8 @@ def read_prompts(arguments: argparse.Namespace) -> list[str]:
 
 
 def request(backend: Backend, prompt: str, arguments: argparse.Namespace) -> Request:
-    options = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature", "official")}
+    names = ("guidance", "temperature", "text_temperature", "published_contexts")
+    options = {name: getattr(arguments, name) for name in names}
     sampling = replace(backend.sampling, **{key: value for key, value in options.items() if value is not None})
     sampling = replace(sampling, thinks=sampling.thinks and not arguments.no_thought)
     seed, arguments.seed = arguments.seed, arguments.seed + 1

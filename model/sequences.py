@@ -1,6 +1,6 @@
 """The drawing and the judging sequence of a trajectory, as pieces; shared by rollout and training.
 
-The drawing stream: prompt, thought, image codes, self-check, reflection, invitation, thought, image codes, …
+The drawing stream: prompt, thought, image codes, self-check, reflection, prompt to redraw, thought, image codes, …
 The judging stream: the same without thoughts, and with pixels where the other has codes.
 
 A stream is a list of pieces. It knows ids and pixels, not embeddings: no torch.
@@ -24,10 +24,10 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Text:
-    """Text tokens. `hideable` ones (the user's words, thoughts) are pads to the unconditional branch."""
+    """Text tokens. `cfg_masked` ones (the user's words, thoughts) are pads in the unconditional branch of guidance."""
 
     ids: tuple[int, ...]
-    hideable: bool = False
+    cfg_masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """One position left out."""
+class SkipPosition:
+    """One position that no token takes: the next one comes after it."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +56,28 @@ class Rewind:
     count: int
 
 
-Piece = Text | Codes | Pixels | Gap | Rewind
+Piece = Text | Codes | Pixels | SkipPosition | Rewind
 
 
-def opening(tokenizer: Tokenizer, prompt: str) -> list[Piece]:
+def prompt_pieces(tokenizer: Tokenizer, prompt: str) -> list[Piece]:
     """BOS and the user's turn."""
-    return [Text(ids(tokenizer, BOS)), Text(ids(tokenizer, ask(harmless(prompt))), hideable=True)]
+    return [Text(ids(tokenizer, BOS)), Text(ids(tokenizer, ask(escape_special_tokens(prompt))), cfg_masked=True)]
 
 
-def editing(tokenizer: Tokenizer, instruction: str, codes: Sequence[int]) -> list[Piece]:
-    """BOS and the user's turn with an image to edit, seen through its codes; only the instruction is hideable."""
+def edit_prompt_pieces(tokenizer: Tokenizer, instruction: str, codes: Sequence[int]) -> list[Piece]:
+    """BOS and the user's turn with an image to edit, seen through its codes; only the instruction is masked."""
     before, between, after = edit()
     return [
         Text(ids(tokenizer, BOS + before)),
         Codes(tuple(codes)),
         Text(ids(tokenizer, between)),
-        Text(ids(tokenizer, harmless(instruction)), hideable=True),
+        Text(ids(tokenizer, escape_special_tokens(instruction)), cfg_masked=True),
         Text(ids(tokenizer, after)),
     ]
 
 
-def harmless(words: str) -> str:
-    """A special token spelled out by a person is broken up, never obeyed."""
+def escape_special_tokens(words: str) -> str:
+    """Text of a person without special tokens: where one is spelled out, a space stands behind its first character."""
     for token in SPECIAL_TOKENS:
         words = words.replace(token, f"{token[0]} {token[1:]}")
     return words
@@ -87,29 +87,29 @@ def ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
     return tuple(tokenizer.tokenize(text))
 
 
-def drawing(tokenizer: Tokenizer, segment: Segment) -> list[Piece]:
+def segment_pieces(tokenizer: Tokenizer, segment: Segment) -> list[Piece]:
     """What a finished segment adds to the drawing stream."""
     match segment:
         case Thought():
-            return [Text(tuple(t.id for t in segment.tokens), hideable=True)]
+            return [Text(tuple(t.id for t in segment.tokens), cfg_masked=True)]
         case Image():
             return [Text(ids(tokenizer, BEGIN_IMAGE)), Codes(segment.codes)]
         case Reflection():
-            return [*question(tokenizer), Text(tuple(t.id for t in segment.tokens))]
+            return [*self_check_pieces(tokenizer), Text(tuple(t.id for t in segment.tokens))]
     raise ValueError(f"a {segment.kind} does not follow in a drawing stream")
 
 
-def looking(tokenizer: Tokenizer, picture: np.ndarray) -> list[Piece]:
+def image_pixel_pieces(tokenizer: Tokenizer, picture: np.ndarray) -> list[Piece]:
     """What a drawn image adds to the judging stream: its pixels, not its codes, and no thought."""
     return [Text(ids(tokenizer, BEGIN_IMAGE)), Pixels(picture)]
 
 
-def question(tokenizer: Tokenizer) -> list[Piece]:
+def self_check_pieces(tokenizer: Tokenizer) -> list[Piece]:
     """The self-check after an image, in both streams; the verdict follows."""
     return [Text(ids(tokenizer, CHECK))]
 
 
-def invitation(tokenizer: Tokenizer) -> list[Text]:
+def redraw_prompt_pieces(tokenizer: Tokenizer) -> list[Text]:
     """Between a reflection and the next drawing, in both streams."""
     return [Text(ids(tokenizer, CONNECT))]
 
@@ -117,7 +117,7 @@ def invitation(tokenizer: Tokenizer) -> list[Text]:
 def unconditional(pieces: Sequence[Piece], pad: int) -> list[Piece]:
     """The same stream with the prompt and the thoughts turned into pads, which are attended to (Janus)."""
     return [
-        replace(piece, ids=(pad,) * len(piece.ids)) if isinstance(piece, Text) and piece.hideable else piece
+        replace(piece, ids=(pad,) * len(piece.ids)) if isinstance(piece, Text) and piece.cfg_masked else piece
         for piece in pieces
     ]
 
@@ -131,5 +131,5 @@ def size(piece: Piece, image_codes: int) -> int:
             return len(piece.codes)
         case Pixels():
             return image_codes
-        case Gap() | Rewind():
+        case SkipPosition() | Rewind():
             return 0

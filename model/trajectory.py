@@ -4,7 +4,7 @@ Values only: frozen, equal by content, readable from and writable to JSON. Ids a
 leave equality alone. No torch, no pictures: an image is its codes and the hash of the PNG that shows them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
@@ -44,6 +44,15 @@ class Token(NamedTuple):
     origin: Origin = Origin.SAMPLED
 
 
+SETTING_KEYS = {"published_contexts": "official"}  # keys of settings in JSON where they differ from their names
+SETTING_NAMES = {key: name for name, key in SETTING_KEYS.items()}
+
+
+def sampling_settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Sampling settings of JSON by their names."""
+    return {SETTING_NAMES.get(key, key): value for key, value in row.items()}
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn from the network's distributions; a checkpoint's own defaults come with it."""
@@ -55,7 +64,17 @@ class Sampling:
     text_top_k: int | None = None
     thinks: bool = False  # a thought before every image
     thinks_after_no: bool = False  # a thought before every image but the first, where `thinks` is not set
-    official: bool = False  # as the published code: earlier images encoded anew, a position left out after a reason
+    published_contexts: bool = (
+        False  # of Janus-Pro-R1's code: earlier images encoded anew, a position skipped after a no
+    )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {SETTING_KEYS.get(name, name): value for name, value in vars(self).items()}
+
+    @staticmethod
+    def from_dict(row: Mapping[str, Any]) -> "Sampling":
+        """The inverse of `to_dict`; names of settings are read, too. Raises TypeError for others."""
+        return Sampling(**sampling_settings(row))
 
 
 @dataclass(frozen=True)
@@ -184,14 +203,14 @@ class Trajectory:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        row = vars(self) | {"sampling": dict(vars(self.sampling)), "parent": self.parent and dict(vars(self.parent))}
+        row = vars(self) | {"sampling": self.sampling.to_dict(), "parent": self.parent and dict(vars(self.parent))}
         segments = [segment_to_dict(segment) for segment in self.segments]
         return row | {"segments": segments, "times_ms": list(self.times_ms)}
 
     @staticmethod
     def from_dict(row: dict[str, Any]) -> "Trajectory":
         known = dict(row)
-        known["sampling"] = Sampling(**row["sampling"])
+        known["sampling"] = Sampling.from_dict(row["sampling"])
         known["segments"] = tuple(segment_from_dict(s) for s in row["segments"])
         known["stop_reason"] = row["stop_reason"] and StopReason(row["stop_reason"])
         known["parent"] = row.get("parent") and Parent(**row["parent"])

@@ -90,7 +90,7 @@ def _starting_alone(data: Path, database: str | None) -> Iterator[None]:
 def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
     """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
     first, *others = settings.checkpoints
-    how = {"device": settings.device, "dtype": settings.dtype, "published": settings.published_contexts}
+    how = {"device": settings.device, "dtype": settings.dtype, "published_contexts": settings.published_contexts}
     opening = partial(open_backend, **how)
     if not on_loan:
         generator = Generator(opening(first), store, share=1 / len(settings.checkpoints))

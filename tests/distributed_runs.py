@@ -68,7 +68,7 @@ def train(name: str, checkpoint: Path, out: Path, start: RunStart) -> None:
     method, adapter = name.split()[0], "adapter" in name
     common = COMMON | ({"sharding": "fsdp2"} if "sharded" in name else {})
     opening = Opening(AdapterOptions(rank=4) if adapter else None)
-    janus = open_to_train(checkpoint, opening, published=False)
+    janus = open_to_train(checkpoint, opening, published_contexts=False)
     about = {"parent": str(checkpoint)}
     if method == "sft":
         settings = sft.SftSettings(**common, batch=5, micro_batches=2, distill=0.0, evaluate_prompts=0)

@@ -88,7 +88,7 @@ def test_a_packed_row_has_no_pads_and_computes_a_common_beginning_once(tiny: Jan
 
 
 def test_a_beginning_that_is_hidden_from_guidance_in_one_sequence_alone_is_not_shared(tiny: Janus):
-    words = Text(tuple(range(10, 40)), hideable=True)
-    hidden, shown = (TrainingSequence((piece, Text((7,)))) for piece in (words, replace(words, hideable=False)))
+    words = Text(tuple(range(10, 40)), cfg_masked=True)
+    hidden, shown = (TrainingSequence((piece, Text((7,)))) for piece in (words, replace(words, cfg_masked=False)))
     assert collate(tiny, [hidden, hidden]).ids.shape[1] == 31
     assert collate(tiny, [hidden, shown]).ids.shape[1] == 62

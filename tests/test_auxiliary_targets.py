@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from model.backends.janus import CODE, PIXEL, Janus
-from model.sequences import opening
+from model.sequences import prompt_pieces
 from model.templates import CHECK
 from model.training.batch import collate
 from model.training.training_sequences import (
@@ -114,7 +114,7 @@ def test_a_plan_is_noted_at_the_last_word_of_every_object(tiny: Janus):
 def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
     prompt = "two red apples left of a car, a moon below it"
     notes = judge_auxiliary(tiny, parse(prompt), PICTURE)
-    words = [tiny.tokenizer.decode([token]).strip() for token in opening(tiny, prompt)[-1].ids]
+    words = [tiny.tokenizer.decode([token]).strip() for token in prompt_pieces(tiny, prompt)[-1].ids]
     said = [(words[at], tiny.tokenizer.decode([known[0].id]).strip()) for at, known in enumerate(notes.prompt) if known]
     assert said == [("left", "apple"), ("car", "right"), ("below", "moon"), ("it", "car")]
     assert (

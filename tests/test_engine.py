@@ -43,7 +43,7 @@ def any_request(rng: random.Random, janus: Janus, name: int) -> Request:
         guidance=rng.choice((1.0, 2.5)),
         thinks=rng.random() < 0.5,
         top_k=rng.choice((None, 40)),
-        official=rng.random() < 0.2,
+        published_contexts=rng.random() < 0.2,
     )
     left = rng.randrange(200) if name % 3 == 0 else 10**9
 

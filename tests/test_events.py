@@ -97,6 +97,14 @@ def test_a_trajectory_survives_json():
         assert (again.id, again.times_ms) == (trajectory.id, trajectory.times_ms)
 
 
+def test_settings_keep_their_keys_in_json_and_are_read_by_their_names_too():
+    settings = Sampling(published_contexts=True)
+    assert (
+        settings.to_dict() | {"official": True} == settings.to_dict() and "published_contexts" not in settings.to_dict()
+    )
+    assert Sampling.from_dict({"official": True}) == Sampling.from_dict({"published_contexts": True}) == settings
+
+
 def test_ids_and_times_do_not_make_trajectories_differ():
     trajectory = random_trajectory(random.Random(3))
     assert replace(trajectory, id="other", created_at="2030-01-01", times_ms=(9,)) == trajectory

@@ -46,7 +46,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             network, new_processor(new_tokenizer()), place / "ours", {"recipe": "random weights"}, torch.float32
         )
         janus = open_checkpoint(place / "ours", dtype=torch.float32)
-        if all(any(redrawn(drawn(janus, prompt, official)) for prompt in PROMPTS) for official in LAYOUTS):
+        if all(any(redrawn(drawn(janus, prompt, published)) for prompt in PROMPTS) for published in LAYOUTS):
             original = write_original(janus, place / "ours", place / f"original {seed}", "bin")
             reference = Reference(original, torch.float32)
             images = (drawn(janus, prompt, True).images[0] for prompt in PROMPTS)
@@ -55,8 +55,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     raise AssertionError("none of fifty networks redraws after a reflection that ended: the test would show too little")
 
 
-def drawn(janus: Janus, prompt: str, official: bool) -> Trajectory:
-    greedy = replace(janus.sampling, guidance=3.0, temperature=0.0, text_temperature=0.0, official=official)
+def drawn(janus: Janus, prompt: str, published: bool) -> Trajectory:
+    greedy = replace(janus.sampling, guidance=3.0, temperature=0.0, text_temperature=0.0, published_contexts=published)
     return fold(rollout(janus, [Request(prompt, rounds=2, sampling=greedy)]))
 
 
@@ -71,12 +71,12 @@ def has_plain_codes(janus: Janus, reference: Reference, codes: tuple[int, ...]) 
     return janus.encode([picture])[0].tolist() == reference.encode_picture(reference.decode_picture([*codes]))
 
 
-@pytest.mark.parametrize("official", LAYOUTS)
-def test_codes_verdicts_and_reasons_are_those_of_the_reference(folder: Path, official: bool):
+@pytest.mark.parametrize("published", LAYOUTS)
+def test_codes_verdicts_and_reasons_are_those_of_the_reference(folder: Path, published: bool):
     janus, reference = open_checkpoint(folder, dtype=torch.float32), Reference(folder, torch.float32)
     for prompt in PROMPTS:
-        found = drawn(janus, prompt, official)
-        wanted = reference.run(prompt, guidance=3.0, images=2, reencode=official, gap=official)
+        found = drawn(janus, prompt, published)
+        wanted = reference.run(prompt, guidance=3.0, images=2, reencode=published, gap=published)
         assert [list(image.codes) for image in found.images] == wanted.images
         assert [reflection.answer for reflection in found.reflections] == wanted.verdicts
         assert [[token.id for token in r.tokens] for r in found.reflections] == wanted.reasons

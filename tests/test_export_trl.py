@@ -15,7 +15,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from annotations.export.exporter import export
 from model.backends.janus import Janus
 from model.examples import JudgeExample
-from model.sequences import Pixels, Text, ids, opening
+from model.sequences import Pixels, Text, ids, prompt_pieces
 from model.templates import EOS
 from model.training.dataset import sequence_of
 
@@ -78,7 +78,7 @@ def test_a_plan_is_read_by_trl_as_in_a_drawing_but_for_its_end(folder, processor
     for row in rows:
         (asked,), (answered,) = row["prompt"], row["completion"]
         batch = collate([{name: row[name] for name in ("prompt", "completion", "images")}])
-        expected = [token for piece in opening(tiny, asked["content"][0]["text"]) for token in piece.ids]
+        expected = [token for piece in prompt_pieces(tiny, asked["content"][0]["text"]) for token in piece.ids]
         expected += ids(tiny, f" {answered['content'][0]['text']}{EOS}")
         assert batch["input_ids"][0].tolist() == expected
     assert len(rows) >= 4

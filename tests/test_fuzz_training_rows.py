@@ -9,7 +9,7 @@ from training_rows import PNG, row
 from model.backends.janus import Janus
 from model.examples import JudgeExample
 from model.messages import MessageError
-from model.sequences import harmless
+from model.sequences import escape_special_tokens
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.training.batch import collate
 from model.training.dataset import sequence_of
@@ -69,5 +69,5 @@ def test_a_random_row_is_learnt_as_it_stands_or_refused(tiny: Janus, changes: di
     assert example.completion == texts(given_row["completion"][0]) and example.completion.startswith(("Yes", "No"))
     batch = collate(tiny, [sequence])
     target = batch.tokens[batch.positions.argsort()].tolist()
-    assert tiny.tokenizer.decode(target[:-1]) == harmless(example.completion)
+    assert tiny.tokenizer.decode(target[:-1]) == escape_special_tokens(example.completion)
     assert 0 <= sequence.weight <= 100

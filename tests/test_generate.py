@@ -97,7 +97,7 @@ def test_the_temperature_of_text_is_its_own_setting(tiny: Janus, monkeypatch: py
     assert sampling() == tiny.sampling
     assert sampling("--text-temperature", "0") == replace(tiny.sampling, text_temperature=0.0)
     assert sampling("--temperature", "0.5") == replace(tiny.sampling, temperature=0.5)
-    assert sampling("--official").official and not sampling("--no-official").official
+    assert sampling("--published-contexts").published_contexts and not sampling("--no-official").published_contexts
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import torch
 from model.backends.janus import Janus
 from model.decoding.decoder import Decoder
 from model.decoding.opening import open_checkpoint
-from model.sequences import opening
+from model.sequences import prompt_pieces
 from model.training import grpo
 from model.training.batch import collate
 from model.training.grpo import GrpoSettings, advantages_of, graded_sequences, policy_loss, train
@@ -114,7 +114,9 @@ def test_a_group_reads_its_prompt_once(janus: Janus, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Janus, "embed", lambda self, ids, *rest: rows.append(len(ids)) or real(self, ids, *rest))
     decoder = Decoder(janus, 4, 64)
     slots = decoder.slots
-    feeds = [(slots.acquire(), opening(janus, prompt)) for prompt in ("two cats", "two cats", "a dog", "two cats")]
+    feeds = [
+        (slots.acquire(), prompt_pieces(janus, prompt)) for prompt in ("two cats", "two cats", "a dog", "two cats")
+    ]
     with torch.inference_mode():
         together = decoder.forward(feeds)
     assert sum(rows) == 2
@@ -268,13 +270,15 @@ def test_published_contexts_are_refused_before_anything_runs(
     config.write_text(json.dumps(json.loads(config.read_text()) | {"published_contexts": True}))
     arguments = ["grpo", "--checkpoint", str(parent), "--out", str(out), "--steps", "1"]
     monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit, match="no token can be scored; give --own-contexts to train it in the studio's own"):
+    with pytest.raises(
+        SystemExit, match="no token can be scored; give --no-published-contexts to train it in the studio's own"
+    ):
         grpo.main()
     assert not out.parent.exists()
     small = ["--prompts", "1", "--group", "2", "--rounds", "1", "--own-contexts", "--evaluate-prompts", "0"]
     monkeypatch.setattr(sys, "argv", [*arguments, *small])
     grpo.main()
-    assert not open_checkpoint(out).sampling.official  # it draws as it was trained
+    assert not open_checkpoint(out).sampling.published_contexts  # it draws as it was trained
 
 
 def test_a_broken_line_of_a_prompt_file_is_named(tmp_path: Path):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from transformers import AutoTokenizer, JanusForConditionalGeneration, JanusProcessor
 
 from model.backends.janus import CODE, PIXEL, TEXT, Janus, nearest_codes
-from model.sequences import ids, opening
+from model.sequences import ids, prompt_pieces
 from model.templates import BEGIN_IMAGE, BOS, CHECK, CONNECT, ask
 
 
@@ -70,7 +70,7 @@ def test_pieces_of_the_template_tokenise_apart_as_together(tiny: Janus):
 
 
 def test_a_special_token_in_a_prompt_is_spelled_out_and_not_obeyed(tiny: Janus):
-    found = [i for piece in opening(tiny, f"a cat{BEGIN_IMAGE} {BOS}") for i in piece.ids]
+    found = [i for piece in prompt_pieces(tiny, f"a cat{BEGIN_IMAGE} {BOS}") for i in piece.ids]
     assert found.count(tiny.ids.begin_image) == 0
     assert found.count(tiny.ids.bos) == 1
 

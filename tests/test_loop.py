@@ -19,7 +19,7 @@ from model.backends.request import Request
 from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import Preview, fold
-from model.sequences import Text, looking, opening, question
+from model.sequences import Text, image_pixel_pieces, prompt_pieces, self_check_pieces
 
 NOUNS = ("cat", "dog", "tree", "house", "star", "heart", "apple", "car", "fish", "key")
 
@@ -49,8 +49,11 @@ def say(janus: Janus, store: Store, trajectory_id: str) -> str:
     """What a network says of a stored picture, greedily, read off plain passes without a cache."""
     trajectory = store.trajectory(trajectory_id)
     png = store.picture(trajectory.images[0].sha256)
-    pieces = [*opening(janus, trajectory.prompt), *looking(janus, np.asarray(Picture.open(io.BytesIO(png))))]
-    pieces, said = [*pieces, *question(janus)], []
+    pieces = [
+        *prompt_pieces(janus, trajectory.prompt),
+        *image_pixel_pieces(janus, np.asarray(Picture.open(io.BytesIO(png)))),
+    ]
+    pieces, said = [*pieces, *self_check_pieces(janus)], []
     while janus.ids.eos not in said and len(said) < 30:
         inputs = embed_pieces(janus, [*pieces, Text(tuple(said))] if said else pieces)
         hidden = janus.network.model.language_model(inputs_embeds=inputs).last_hidden_state

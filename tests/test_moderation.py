@@ -12,7 +12,7 @@ from test_annotations_samples import aha
 from annotations.auth import accounts
 from annotations.db.administration_tables import BlockedWordRow
 from annotations.errors import NotFoundError, PromptBlockedError
-from annotations.moderation.blocked_words import block, blocked_words, check_prompt
+from annotations.moderation.blocked_words import block, blocked_words, check_blocked_words
 from annotations.moderation.reports import MOST_OPEN, dismiss, open_reports, report
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
@@ -68,16 +68,16 @@ def test_a_report_is_listed_until_an_admin_has_looked(store: Store) -> None:
 def test_a_blocked_word_is_found_however_it_is_written(store: Store, prompt: str) -> None:
     block(store, ["bloody", "two words"], by="ada")
     with pytest.raises(PromptBlockedError, match="bloody"):
-        check_prompt(store, prompt)
+        check_blocked_words(store, prompt)
 
 
 def test_other_words_are_drawn_and_what_is_unblocked_too(store: Store) -> None:
     block(store, ["cat", "two words"], by="ada")
-    check_prompt(store, "a caterpillar, two big words")
+    check_blocked_words(store, "a caterpillar, two big words")
     with pytest.raises(PromptBlockedError):
-        check_prompt(store, "two  words")
+        check_blocked_words(store, "two  words")
     assert block(store, ["dog", " ", "dog"], by="ada") == blocked_words(store) == ["dog"]
-    check_prompt(store, "a cat")
+    check_blocked_words(store, "a cat")
     with store.database.reading() as session:
         assert session.query(BlockedWordRow).count() == 5  # append-only: two, one more, two taken back
 

@@ -36,7 +36,7 @@ from model.decoding.rollout import rollout
 from model.events import fold
 from model.examples import JudgeExample
 from model.images import encode_png, read_picture
-from model.sequences import harmless, ids
+from model.sequences import escape_special_tokens, ids
 from model.templates import BEGIN_IMAGE, BOS, CHECK, CONNECT, EOS, SPECIAL_TOKENS, ask
 from model.training.embedded.network import new_config, new_network
 
@@ -339,12 +339,12 @@ def test_deepseek_s_layout_draws_in_the_published_contexts_also_once_converted(
     original: Path, copied: Path, tmp_path: Path
 ):
     convert(original, tmp_path / "converted")
-    assert open_checkpoint(original).sampling.official
-    assert open_checkpoint(tmp_path / "converted").sampling.official
-    assert not open_checkpoint(original, published=False).sampling.official
-    assert not open_checkpoint(copied).sampling.official
+    assert open_checkpoint(original).sampling.published_contexts
+    assert open_checkpoint(tmp_path / "converted").sampling.published_contexts
+    assert not open_checkpoint(original, published_contexts=False).sampling.published_contexts
+    assert not open_checkpoint(copied).sampling.published_contexts
     janus = open_checkpoint(original, dtype=torch.float32)
-    assert fold(rollout(janus, [Request("a cat", rounds=1)])).sampling.official
+    assert fold(rollout(janus, [Request("a cat", rounds=1)])).sampling.published_contexts
 
 
 def test_a_converted_checkpoint_has_its_tokenizer_s_own_special_tokens(original: Path, tmp_path: Path):
@@ -373,7 +373,7 @@ REFLECTIONS = ("No, there is no dog.", "No, the car is red.  ", " No")
 def test_the_chat_template_makes_the_studio_s_own_ids(tiny: Janus, tiny_checkpoint: Path, prompt: str, drafts: int):
     row = JudgeExample(prompt, (b"",) * (drafts + 1), REFLECTIONS[:drafts], "Yes, it fits. ").to_row()
     processor = JanusProcessor.from_pretrained(tiny_checkpoint)
-    head = [*ids(tiny, BOS), *ids(tiny, ask(harmless(prompt)))]
+    head = [*ids(tiny, BOS), *ids(tiny, ask(escape_special_tokens(prompt)))]
     image = [*ids(tiny, BEGIN_IMAGE), *[tiny.network.config.image_token_id] * tiny.image_codes]
     wanted = head
     for said in (*REFLECTIONS[:drafts], None):

@@ -19,7 +19,17 @@ from model.decoding.decoder import Decoder
 from model.decoding.rollout import rollout
 from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold, replay
 from model.images import encode_png
-from model.sequences import Codes, Text, drawing, editing, invitation, looking, opening, question, unconditional
+from model.sequences import (
+    Codes,
+    Text,
+    edit_prompt_pieces,
+    image_pixel_pieces,
+    prompt_pieces,
+    redraw_prompt_pieces,
+    segment_pieces,
+    self_check_pieces,
+    unconditional,
+)
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Origin, Parent, StopReason, Thought, Token, Trajectory
 from model.world.plan import read_plan
@@ -181,22 +191,22 @@ def test_what_was_sampled_is_the_best_of_one_plain_pass_over_the_whole_sequence(
     events = list(rollout(tiny, [Request("a dog", seed=0, rounds=2, sampling=sampling)]))
     trajectory = fold(events)
     pictures = [np.asarray(Picture.open(io.BytesIO(e.png))) for e in events if isinstance(e, Preview) and e.whole]
-    pieces, seen, number = opening(tiny, "a dog"), opening(tiny, "a dog"), 0
+    pieces, seen, number = prompt_pieces(tiny, "a dog"), prompt_pieces(tiny, "a dog"), 0
     for segment in trajectory.segments:
         if segment.kind == "thought":
-            pieces += drawing(tiny, segment)
+            pieces += segment_pieces(tiny, segment)
         elif segment.kind == "image":
             pieces += [Text(tuple(tiny.tokenize(BEGIN_IMAGE)))]
             expected = plain_image_logits(tiny, pieces, segment.codes, 2.0).argmax(-1).tolist()
             assert tuple(expected) == segment.codes
             pieces += [Codes(segment.codes)]
-            seen += looking(tiny, pictures[number])
+            seen += image_pixel_pieces(tiny, pictures[number])
             number += 1
         else:
-            logits = plain_logits(tiny, [*seen, *question(tiny)])
+            logits = plain_logits(tiny, [*seen, *self_check_pieces(tiny)])
             p_yes = torch.softmax(logits[[tiny.ids.yes, tiny.ids.no]], 0)[0].item()
             assert segment.p_yes == pytest.approx(p_yes, abs=1e-9)
-            said = [*question(tiny), Text(tuple(t.id for t in segment.tokens)), *invitation(tiny)]
+            said = [*self_check_pieces(tiny), Text(tuple(t.id for t in segment.tokens)), *redraw_prompt_pieces(tiny)]
             pieces, seen = pieces + said, seen + said
     assert number == len(trajectory.images)
 
@@ -254,7 +264,10 @@ def test_greedy_edited_codes_are_those_of_one_plain_pass_over_source_instruction
     greedy = replace(tiny.sampling, thinks=False, temperature=0.0)
     edited = fold(rollout(tiny, [Request("make the apple blue", sampling=greedy, task=Task.EDIT, source=source)]))
     [image] = edited.images
-    pieces = [*editing(tiny, "make the apple blue", edited.segments[0].codes), Text(tuple(tiny.tokenize(BEGIN_IMAGE)))]
+    pieces = [
+        *edit_prompt_pieces(tiny, "make the apple blue", edited.segments[0].codes),
+        Text(tuple(tiny.tokenize(BEGIN_IMAGE))),
+    ]
     embedded = embed_pieces(tiny, [*pieces, Codes(image.codes)])
     hidden = tiny.network.model.language_model(inputs_embeds=embedded).last_hidden_state
     codes = tiny.image_logits(hidden[0, -len(image.codes) - 1 : -1]).argmax(-1)

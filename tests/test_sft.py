@@ -98,7 +98,7 @@ def test_the_loss_of_a_sequence_does_not_depend_on_its_neighbours(own: Janus):
 def test_dropping_the_condition_hides_the_user_s_words_and_the_thought_and_keeps_lengths(tiny: Janus):
     sequence = draw(tiny, "a cat", [], " red cat at 1 1", range(64))
     dropped = drop_condition(sequence, tiny, random.Random(0), 1.0)
-    hidden = [p for p in dropped.pieces if isinstance(p, Text) and p.hideable]
+    hidden = [p for p in dropped.pieces if isinstance(p, Text) and p.cfg_masked]
     assert all(set(p.ids) == {tiny.ids.pad} for p in hidden)
     assert [len(getattr(p, "ids", ())) for p in dropped.pieces] == [len(getattr(p, "ids", ())) for p in sequence.pieces]
     assert dropped.pieces[-1] == Codes(tuple(range(64)))

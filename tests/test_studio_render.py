@@ -27,8 +27,8 @@ def test_the_rows_tell_the_whole_story_in_order():
 def test_the_page_is_told_of_the_published_contexts():
     trajectory, pictures = aha()
     assert rows_of(trajectory, pictures)[0]["contexts"] == ""
-    official = replace(trajectory, sampling=replace(trajectory.sampling, official=True))
-    assert rows_of(official, pictures)[0]["contexts"] == "published contexts"
+    published_contexts = replace(trajectory, sampling=replace(trajectory.sampling, published_contexts=True))
+    assert rows_of(published_contexts, pictures)[0]["contexts"] == "published contexts"
 
 
 def test_every_value_can_be_sent_as_json():

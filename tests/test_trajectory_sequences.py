@@ -152,7 +152,7 @@ def test_what_a_person_wrote_is_context_and_no_action(single: Janus, monkeypatch
 
 
 def test_what_was_drawn_with_the_published_codes_contexts_is_not_scored(tiny: Janus):
-    sampling = replace(tiny.sampling, official=True)
+    sampling = replace(tiny.sampling, published_contexts=True)
     trajectory = fold(rollout(tiny, [Request("two cars", 1, 1, sampling)]))
     with pytest.raises(ValueError, match="published code's contexts cannot be scored"):
         trajectory_sequences(tiny, trajectory, {})

@@ -61,7 +61,7 @@ def test_a_redraw_planned_anew_is_right_and_keeps_next_to_nothing_in_its_place(t
         mixture = TaskMixture(redraw=1, thinking=1, condition_dropout=0, drafts=0, other_request=0, anew=anew)
         stream, shares = world_sequences(tiny, random.Random(7), mixture), []
         for _, sequence in (next(stream) for _ in range(30)):
-            plans = [tiny.tokenizer.decode(p.ids) for p in sequence.pieces if isinstance(p, Text) and p.hideable]
+            plans = [tiny.tokenizer.decode(p.ids) for p in sequence.pieces if isinstance(p, Text) and p.cfg_masked]
             before, after = (set(read_items(plan) if plan.strip() else ()) for plan in plans[-2:])
             prompt = re.search(r": (.*)\n", tiny.tokenizer.decode(sequence.pieces[1].ids)).group(1)
             assert accepted(check(parse(prompt), Reading(tuple(after))))
@@ -74,7 +74,7 @@ def test_a_redraw_planned_anew_is_right_and_keeps_next_to_nothing_in_its_place(t
 def tokens_of(pieces: Sequence[Piece]) -> list[tuple]:
     """Every token with whether guidance hides it."""
     return [
-        (token, getattr(piece, "hideable", None))
+        (token, getattr(piece, "cfg_masked", None))
         for piece in pieces
         for token in (piece.codes if isinstance(piece, Codes) else piece.ids)
     ]
@@ -87,7 +87,7 @@ def as_drawn(tiny: Janus, sequence: TrainingSequence) -> tuple[Trajectory, dict[
     for before, piece in itertools.pairwise(sequence.pieces[1:]):
         if isinstance(piece, Codes):
             segments.append(Image(piece.codes, f"{len(segments)}", (Origin.SAMPLED,) * len(piece.codes)))
-        elif piece.hideable:
+        elif piece.cfg_masked:
             segments.append(Thought(tuple(Token(id, "") for id in piece.ids)))
         elif isinstance(before, Text) and before.ids == tuple(tiny.tokenize(CHECK)):
             segments.append(Reflection("no", 0.1, tuple(Token(id, "") for id in piece.ids)))

@@ -21,7 +21,7 @@ from annotations.auth.changes import COMMAND_LINE, record
 from annotations.auth.sessions import end_all
 from annotations.db.tables import PersonRow
 from annotations.errors import ConflictError, NotFoundError, PersonError
-from annotations.schema.names import JOINERS, look_of, name_key
+from annotations.schema.names import JOINERS, confusable_skeleton, name_key
 from annotations.schema.project import Role
 from annotations.store.store import Store
 
@@ -72,7 +72,7 @@ def add_within(session: Session, store: Store, name: str, role: Role, hashed: st
             f"got the name {name[:80]!r}, wanted at most 64 letters, digits and . _ @ + -, without spaces"
         )
     for (taken,) in session.execute(select(PersonRow.name)):
-        if look_of(taken) == look_of(name):
+        if confusable_skeleton(taken) == confusable_skeleton(name):
             raise ConflictError(
                 f"there is an account “{taken}” already, which looks the same; choose another name, or activate it"
             )

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.administration_tables import BlockedWordRow
 from annotations.errors import PromptBlockedError
-from annotations.schema.names import clean_name, look_of
+from annotations.schema.names import clean_name, confusable_skeleton
 from annotations.store.store import Store
 
 MOST_WORDS = 1000
@@ -27,19 +27,23 @@ def blocked_words(store: Store) -> list[str]:
 
 def block(store: Store, words: Collection[str], *, by: str) -> list[str]:
     """Block these words and no others; what is blocked now."""
-    expected = {look: word for word in map(clean_name, words) if (look := look_of(word)) and len(word) <= LONGEST}
+    expected = {
+        skeleton: word
+        for word in map(clean_name, words)
+        if (skeleton := confusable_skeleton(word)) and len(word) <= LONGEST
+    }
     with store.database.writing() as session:
-        before = {look_of(word): word for word in _current(session)}
+        before = {confusable_skeleton(word): word for word in _current(session)}
         now = store.clock()
-        added = {word: True for look, word in [*expected.items()][:MOST_WORDS] if look not in before}
-        removed = {word: False for look, word in before.items() if look not in expected}
+        added = {word: True for skeleton, word in [*expected.items()][:MOST_WORDS] if skeleton not in before}
+        removed = {word: False for skeleton, word in before.items() if skeleton not in expected}
         for word, is_blocked in (added | removed).items():
             values = {"word": word, "blocked": is_blocked, "changed_by": by, "created_at": now}
             session.execute(insert(BlockedWordRow).values(**values))
         return _current(session)
 
 
-def check_prompt(store: Store, prompt: str) -> None:
+def check_blocked_words(store: Store, prompt: str) -> None:
     """Raises PromptBlockedError where a prompt has a blocked word."""
     words = blocked_words(store)
     if not words:
@@ -58,4 +62,4 @@ def _current(session: Session) -> list[str]:
 
 def _plain(text: str) -> str:
     """Words with single spaces between, as they look."""
-    return " ".join(look_of(word) for word in re.findall(r"[\w']+", clean_name(text)))
+    return " ".join(confusable_skeleton(word) for word in re.findall(r"[\w']+", clean_name(text)))

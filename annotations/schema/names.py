@@ -3,7 +3,7 @@
 import unicodedata
 
 # Letters of Cyrillic, Greek and Armenian that look, small or capital, like Latin ones (Unicode's UTS 39).
-_LOOKS = str.maketrans(
+_CONFUSABLES = str.maketrans(
     "авекмнорстухѕіјһӏԁԛԝґүұ" + "αβεζηικμνορτυχϲ" + "օսհո",
     "abekmhopctyxsijhldqwryy" + "abezhikmvoptyxc" + "ouhn",
 )
@@ -27,6 +27,7 @@ def name_key(name: str) -> str:
     return "".join(character for character in folded if character not in JOINERS)
 
 
-def look_of(name: str) -> str:
-    """Equal for two names that look the same, whichever of Latin, Cyrillic, Greek and Armenian a letter is of."""
-    return name_key(name).translate(_LOOKS)
+def confusable_skeleton(name: str) -> str:
+    """The skeleton of a name (Unicode UTS 39), equal for two names that look the same, whichever of Latin, Cyrillic,
+    Greek and Armenian a letter is of."""
+    return name_key(name).translate(_CONFUSABLES)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, ProjectRow
 from annotations.errors import ConflictError, NotFoundError, ProjectError
-from annotations.schema.names import look_of
+from annotations.schema.names import confusable_skeleton
 from annotations.schema.project import MOMENTS, Project, check_project
 from annotations.schema.questions import Question
 
@@ -29,7 +29,7 @@ def create(session: Session, project: Project, *, now: datetime) -> Project:
 def _check_name_is_free(session: Session, new_name: str, *, except_id: str | None = None) -> None:
     """Raises ConflictError where the name of another project than `except_id` looks the same."""
     for identity, name in session.execute(select(ProjectRow.id, ProjectRow.name)):
-        if identity != except_id and look_of(name) == look_of(new_name):
+        if identity != except_id and confusable_skeleton(name) == confusable_skeleton(new_name):
             raise ConflictError(f"there is a project “{name}”, which looks the same; choose another name")
 
 

@@ -22,7 +22,7 @@ from model.backends.derived_modules import PATCHING, DerivedCache
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.preprocessing import Preprocessing, signed
 from model.backends.request import Task
-from model.sequences import Codes, Piece, Text, editing, opening
+from model.sequences import Codes, Piece, Text, edit_prompt_pieces, prompt_pieces
 from model.templates import BEGIN_IMAGE, BOS, EOS, NO, PAD, YES
 from model.trajectory import Sampling
 
@@ -231,7 +231,7 @@ class PromptReader:
 
     def _read(self, prompt: str, task: Task) -> Prompt:
         reading = self.domain.read(prompt, task)
-        pieces = editing(self, reading.text, ()) if task is Task.EDIT else opening(self, reading.text)
+        pieces = edit_prompt_pieces(self, reading.text, ()) if task is Task.EDIT else prompt_pieces(self, reading.text)
         return Prompt(reading.text, reading.warning, tuple(pieces))
 
 

@@ -1,8 +1,8 @@
 """Opens backends by what settings and commands call them: `SOURCE`, a checkpoint of Janus, or `KIND:SOURCE`, such as
 `diffusion:PIPELINE+CRITIC` or `remote:URL`.
 
-A kind is a line of OPENERS: the function `open(source, *, device, dtype, published) -> Backend`, in a module that is
-imported once that kind is chosen.
+A kind is a line of OPENERS: the function `open(source, *, device, dtype, published_contexts) -> Backend`, in a module
+that is imported once that kind is chosen.
 """
 
 import pkgutil
@@ -25,11 +25,11 @@ NAMERS = {"remote": "model.serving.remote_backend:remote_name"}  # of kinds whos
 
 
 def open_backend(
-    source: str | Path, *, device: str | None = None, dtype: str | None = None, published: bool | None = None
+    source: str | Path, *, device: str | None = None, dtype: str | None = None, published_contexts: bool | None = None
 ) -> Backend:
-    """`device`, `dtype` and `published` as `open_checkpoint` takes them. Raises CheckpointError."""
+    """`device`, `dtype` and `published_contexts` as `open_checkpoint` takes them. Raises CheckpointError."""
     kind, rest = _parts(source)
-    return pkgutil.resolve_name(OPENERS[kind])(rest, device=device, dtype=dtype, published=published)
+    return pkgutil.resolve_name(OPENERS[kind])(rest, device=device, dtype=dtype, published_contexts=published_contexts)
 
 
 def backend_name(source: str | Path) -> str:

@@ -14,7 +14,7 @@ from model.decoding.grammar import Sampled, Step
 from model.decoding.kv_cache import CacheWindow, to_device
 from model.decoding.packed_weights import prepared
 from model.decoding.sampling import draw, guided, uniform
-from model.sequences import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
+from model.sequences import Codes, Piece, Pixels, Rewind, SkipPosition, Text, size, unconditional
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Decoder:
                         ids += [0] * self.janus.image_codes
                         kinds += [PIXEL] * self.janus.image_codes
                         images.append(piece.image)
-                    case Gap():
+                    case SkipPosition():
                         gap.append(len(ids))
             padding = [0] * (max(counts) - count)
             every_ids.append(ids + padding)

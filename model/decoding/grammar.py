@@ -1,9 +1,9 @@
-"""The grammar of a trajectory: which segment comes next, think, draw, judge (P(yes) of a verdict) and redraw.
+"""The grammar: state machine of one trajectory, think → draw → judge until the verdict is yes or `rounds` images exist.
 
-`trajectory` is a coroutine. It yields events for the outside, and steps for the engine: feed these pieces to that
-stream, then sample one token by this rule. The engine runs the steps of all trajectories together and sends every
-coroutine its token, and likewise the picture of its codes (`TrajectoryRun.advance`). Templates and contexts:
-Janus-Pro-R1, inference code and appendix B.4.
+`trajectory` is a generator. It yields events, and `Step`s (feed these pieces to that stream, then sample one token by
+this rule). The engine batches the steps over all trajectories and answers each with its sampled token, and likewise a
+`DecodeImage` with the picture of its codes (`TrajectoryRun.advance`). Templates and contexts: Janus-Pro-R1, inference
+code and appendix B.4.
 """
 
 import hashlib
@@ -34,7 +34,17 @@ from model.events import (
     Verdict,
 )
 from model.images import encode_png, read_rgb
-from model.sequences import Codes, Gap, Piece, Rewind, Text, drawing, invitation, looking, question
+from model.sequences import (
+    Codes,
+    Piece,
+    Rewind,
+    SkipPosition,
+    Text,
+    image_pixel_pieces,
+    redraw_prompt_pieces,
+    segment_pieces,
+    self_check_pieces,
+)
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Thought, Token
 
@@ -110,23 +120,23 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
     for number in range(request.rounds):
         if thought := _taken(context, Thought):
             yield from write.prefix(thought, {})
-            to_draw += tuple(drawing(janus, thought))
+            to_draw += tuple(segment_pieces(janus, thought))
         elif (sampling.thinks or (sampling.thinks_after_no and number)) and not context:
             to_draw = yield from think(janus, sampling, write, drawing_stream, to_draw)
         if image := _taken(context, Image):
             picture, png = yield from known_picture(request, image)
             sha256 = hashlib.sha256(png).hexdigest()
             yield from write.prefix(replace(image, sha256=sha256), {sha256: png})
-            seen = replace(image, codes=encode(janus, picture)) if sampling.official else image
-            to_draw += tuple(drawing(janus, seen))
+            seen = replace(image, codes=encode(janus, picture)) if sampling.published_contexts else image
+            to_draw += tuple(segment_pieces(janus, seen))
         else:
             picture, to_draw = yield from draw(janus, request, sampling, write, drawing_stream, to_draw)
-            if sampling.official:
+            if sampling.published_contexts:
                 to_draw = (Rewind(janus.image_codes - 1), Codes(encode(janus, picture)))
-        to_judge += tuple(looking(janus, picture))
+        to_judge += tuple(image_pixel_pieces(janus, picture))
         if reflection := _taken(context, Reflection):
             yield from write.prefix(reflection, {})
-            to_judge += tuple(drawing(janus, reflection))
+            to_judge += tuple(segment_pieces(janus, reflection))
             ended = True
         else:
             reflection, to_judge = yield from judge(janus, sampling, write, judging_stream, to_judge)
@@ -134,9 +144,11 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
         if reflection.answer == "yes":
             yield write(TrajectoryFinished, stop_reason=StopReason.CONTENT)
             return
-        gap = (Gap(),) if sampling.official and ended else ()  # where the published code masks the end of turn
-        to_draw += (*drawing(janus, reflection), *gap, *invitation(janus))
-        to_judge += tuple(invitation(janus))
+        gap = (
+            (SkipPosition(),) if sampling.published_contexts and ended else ()
+        )  # where the published code masks the end of turn
+        to_draw += (*segment_pieces(janus, reflection), *gap, *redraw_prompt_pieces(janus))
+        to_judge += tuple(redraw_prompt_pieces(janus))
     yield write(TrajectoryFinished, stop_reason=StopReason.ROUNDS)
 
 
@@ -177,7 +189,7 @@ def judge_source(janus: Janus, prepared: PreparedRequest, write: EventWriter, st
     """Judge the source image as a first draft is judged."""
     source = prepared.request.source
     yield from write.source(encode_png(Picture.fromarray(source)), encode(janus, source))
-    pieces = (*prepared.prompt.pieces, *looking(janus, source))
+    pieces = (*prepared.prompt.pieces, *image_pixel_pieces(janus, source))
     yield from judge(janus, prepared.sampling, write, stream, pieces)
     yield write(TrajectoryFinished, stop_reason=StopReason.JUDGED)
 
@@ -196,7 +208,7 @@ def think(
             break
         tokens.append(Token(sampled.token, reader.add(sampled.token)))
         yield write(TextAdded, tokens=(tokens[-1],))
-        pieces = (Text((sampled.token,), hideable=True),)
+        pieces = (Text((sampled.token,), cfg_masked=True),)
     yield write(SegmentFinished, text=Thought(tuple(tokens)).text)
     return pieces
 
@@ -229,9 +241,9 @@ def judge(
     janus: Janus, sampling: Sampling, write: EventWriter, stream: Stream, pieces: tuple[Piece, ...]
 ) -> Generator[Yielded, Answer, tuple[Reflection, tuple[Piece, ...]]]:
     """Sample the verdict from {Yes, No}, then the reason until the end of the turn; returns it and what is left to
-    feed: the end of the turn is the invitation's."""
+    feed: the end of the turn is that of the prompt to redraw."""
     ids = janus.ids
-    sampled = yield Step(stream, (*pieces, *question(janus)), "text", verdict_rule(ids, sampling))
+    sampled = yield Step(stream, (*pieces, *self_check_pieces(janus)), "text", verdict_rule(ids, sampling))
     answer = "yes" if sampled.token == ids.yes else "no"
     margin = float(sampled.logits[ids.yes] - sampled.logits[ids.no])
     reflection = Reflection(answer, 1 / (1 + float(np.exp(-margin))))

@@ -27,10 +27,10 @@ BYTES_PER_SECOND = 5e11  # at which weights are read: about half of what such GP
 
 
 def open_janus(
-    source: str | Path, *, device: str | None = None, dtype: str | None = None, published: bool | None = None
+    source: str | Path, *, device: str | None = None, dtype: str | None = None, published_contexts: bool | None = None
 ) -> "JanusBackend":
     """As `open_checkpoint`, to draw with; for a small network torch is given one thread. Raises CheckpointError."""
-    janus = open_checkpoint(source, device=device, dtype=dtype, published=published)
+    janus = open_checkpoint(source, device=device, dtype=dtype, published_contexts=published_contexts)
     if janus.small:
         torch.set_num_threads(1)
     return JanusBackend(janus)

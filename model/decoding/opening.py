@@ -35,16 +35,16 @@ def open_checkpoint(
     *,
     dtype: torch.dtype | str | None = None,
     device: str | None = None,
-    published: bool | None = None,
+    published_contexts: bool | None = None,
 ) -> Janus:
     """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, a folder in
     DeepSeek's, or an adapter in peft's format, which is merged into the weights of its base; ready for inference.
 
     dtype (or its name): float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the
-    CPU unless given; “auto” spreads the layers over all there are (accelerate). `published`: whether it draws in the
-    contexts of Janus-Pro-R1's published code, also once it is saved, unless it is asked for otherwise; None: where it
-    is of DeepSeek's layout or was converted from it. Raises CheckpointError, with the numbers where the network does
-    not fit.
+    CPU unless given; “auto” spreads the layers over all there are (accelerate). `published_contexts`: whether it draws
+    in the contexts of Janus-Pro-R1's published code, also once it is saved, unless it is asked for otherwise; None:
+    where it is of DeepSeek's layout or was converted from it. Raises CheckpointError, with the numbers where the
+    network does not fit.
     """
     source = path_of(source)
     device = device or default_device()
@@ -61,9 +61,9 @@ def open_checkpoint(
         check_finite(network, source)
         sampling = sampling_of(network)
         preprocessing = Preprocessing.of(image_processor(base))
-        if published is not None:
-            network.generation_config.published_contexts = published
-            sampling = replace(sampling, official=published)
+        if published_contexts is not None:
+            network.generation_config.published_contexts = published_contexts
+            sampling = replace(sampling, published_contexts=published_contexts)
         janus = Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing, fingerprint)
         make_ready(janus)
     return janus

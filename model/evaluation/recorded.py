@@ -44,7 +44,8 @@ class RecordedRollouts:
 
     def _key(self, request: Request) -> str:
         prefix = [segment_to_dict(segment) for segment in request.prefix]
-        values = [self._checkpoint, request.prompt, request.seed, request.rounds, vars(request.sampling or object())]
+        sampling = request.sampling.to_dict() if request.sampling else {}
+        values = [self._checkpoint, request.prompt, request.seed, request.rounds, sampling]
         return hashlib.sha256(json.dumps([*values, prefix], default=str).encode()).hexdigest()
 
 

@@ -44,7 +44,7 @@ class PlannedImage:
     @property
     def key(self) -> str:
         """By which its drawing is found again."""
-        return _digest([self.painter.stamp, vars(self.painter.sampling), self.prompt, self.seed])
+        return _digest([self.painter.stamp, self.painter.sampling.to_dict(), self.prompt, self.seed])
 
     @staticmethod
     def of(painter: PainterSettings, prompt: str, images: int, seed: int) -> "Iterator[PlannedImage]":

@@ -42,7 +42,7 @@ DOMAINS = {domain.name: domain for domain in (Domain(), EMBEDDED_WORLD)}
 
 
 def open_remote(
-    source: str, *, device: str | None = None, dtype: str | None = None, published: bool | None = None
+    source: str, *, device: str | None = None, dtype: str | None = None, published_contexts: bool | None = None
 ) -> "RemoteBackend":
     """`URL`, or `URL#NAME`, by which trajectories then call it; `http://:TOKEN@HOST:PORT` brings a token. Where and how
     it computes is the service's choice. Raises CheckpointError."""
@@ -110,7 +110,7 @@ class RemoteBackend(Backend):
         try:
             self.name, self.image_size = name or str(about["name"]), int(about["image_size"])
             self.capabilities = Capabilities(**about["capabilities"])
-            self.sampling = Sampling(**about["sampling"])
+            self.sampling = Sampling.from_dict(about["sampling"])
             self.domain = DOMAINS.get(about["domain"], Domain())
             self._room = int(about["at_once"])
         except (KeyError, TypeError, ValueError) as error:

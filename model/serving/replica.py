@@ -68,7 +68,7 @@ class Replica:
             "version": self.version,
             "image_size": backend.image_size,
             "capabilities": dict(vars(backend.capabilities)),
-            "sampling": dict(vars(backend.sampling)),
+            "sampling": backend.sampling.to_dict(),
             "domain": backend.domain.name,
         }
 

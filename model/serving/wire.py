@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from model.backends.request import NumberBounds, Request, RequestError, Task, check_number
 from model.events import Event, from_dict
 from model.images import PictureFileError, encode_png, read_rgb
-from model.trajectory import Parent, Sampling, segment_from_dict, segment_to_dict
+from model.trajectory import Parent, Sampling, sampling_settings, segment_from_dict, segment_to_dict
 
 EVENTS = "application/x-ndjson"  # the media type of a response
 SESSION = "x-session-id"  # the header by which Ray Serve hears whose a request is
@@ -31,7 +31,7 @@ def request_row(request: Request) -> dict[str, Any]:
     """A request as JSON values; `stop` and `id` stay with whoever asks."""
     row: dict[str, Any] = {name: getattr(request, name) for name in PLAIN} | {"task": request.task.value}
     if request.sampling is not None:
-        row["sampling"] = dict(vars(request.sampling))
+        row["sampling"] = request.sampling.to_dict()
     if request.source is not None:
         row["source"] = png_row(request.source)
     if request.prefix:
@@ -111,9 +111,10 @@ def bytes_of(text: str) -> bytes:
 
 
 def _sampling(row: Mapping[str, Any], default: Sampling) -> Sampling:
-    if unknown := [name for name in row if name not in SAMPLING]:
+    settings = sampling_settings(row)
+    if unknown := [name for name in settings if name not in SAMPLING]:
         raise ValueError(f"there is no setting {unknown[0]!r:.40}; there are {', '.join(SAMPLING)}")
-    return replace(default, **row)
+    return replace(default, **settings)
 
 
 READERS: dict[str, Callable[[Any, Sampling], Any]] = {

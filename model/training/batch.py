@@ -170,7 +170,7 @@ def _stream(sequence: TrainingSequence, image_codes: int) -> _Stream:
         count = size(piece, image_codes)
         match piece:
             case Text():
-                ids, kind, hidden = piece.ids, TEXT, piece.hideable
+                ids, kind, hidden = piece.ids, TEXT, piece.cfg_masked
             case Codes():
                 ids, kind, hidden = piece.codes, CODE, False
             case Pixels():

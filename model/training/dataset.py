@@ -24,7 +24,7 @@ from model.backends.request import Task
 from model.examples import MOST_CHARACTERS, DrawnExample, JudgeExample, StoredImage, ThoughtExample, sft_example
 from model.images import PictureFileError, decode
 from model.messages import MessageError, flattened
-from model.sequences import Codes, Pixels, Text, harmless
+from model.sequences import Codes, Pixels, Text, escape_special_tokens
 from model.training.batch import length
 from model.training.training_sequences import JudgedDraft, TrainingSequence, draw, edit, judge, think
 
@@ -205,9 +205,10 @@ def sequence_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBoun
     """The sequence of an example. Raises MessageError for an unreadable picture and for a sequence too long."""
     pictures = [pixels(png, janus, bounds, number) for number, png in enumerate(example.images, start=1)]
     drafts = [
-        JudgedDraft(harmless(text), image=image) for text, image in zip(example.reflections, pictures[:-1], strict=True)
+        JudgedDraft(escape_special_tokens(text), image=image)
+        for text, image in zip(example.reflections, pictures[:-1], strict=True)
     ]
-    completion = harmless(example.completion)
+    completion = escape_special_tokens(example.completion)
     sequence = judge(janus, janus.prompts.read(example.prompt, Task.DRAW).text, drafts, pictures[-1], completion)
     verdict = janus.ids.yes if completion.startswith("Yes") else janus.ids.no
     end = sequence.pieces[-1]
@@ -226,7 +227,7 @@ def thought_sequence(janus: Janus, example: ThoughtExample, bounds: RowBounds = 
     source = codes.pop(0) if example.source else None
     thoughts = [None if each.thought is None else _plan(each.thought) for each in example.earlier]
     drafts = [
-        JudgedDraft(harmless(each.reflection), codes=drawn, thought=thought)
+        JudgedDraft(escape_special_tokens(each.reflection), codes=drawn, thought=thought)
         for each, drawn, thought in zip(example.earlier, codes, thoughts, strict=True)
     ]
     prompt = janus.prompts.read(example.prompt, Task.DRAW if source is None else Task.EDIT).text
@@ -236,7 +237,7 @@ def thought_sequence(janus: Janus, example: ThoughtExample, bounds: RowBounds = 
 
 def _plan(text: str) -> str:
     """As a model writes it after the user's turn."""
-    return f" {harmless(text.strip())}"
+    return f" {escape_special_tokens(text.strip())}"
 
 
 def _bounded(janus: Janus, sequence: TrainingSequence, bounds: RowBounds) -> TrainingSequence:
@@ -256,7 +257,10 @@ def drawn_sequence(janus: Janus, example: DrawnExample, bounds: RowBounds = RowB
         instruction = janus.prompts.read(example.prompt, Task.EDIT).text
         sequence = edit(janus, instruction, _codes(janus, example.source, bounds), thought, codes)
     else:
-        drafts = [JudgedDraft(harmless(text), codes=_codes(janus, image, bounds)) for image, text in example.drafts]
+        drafts = [
+            JudgedDraft(escape_special_tokens(text), codes=_codes(janus, image, bounds))
+            for image, text in example.drafts
+        ]
         sequence = draw(janus, janus.prompts.read(example.prompt, Task.DRAW).text, drafts, thought, codes)
     return _bounded(janus, replace(sequence, weight=example.weight), bounds)
 

@@ -358,12 +358,14 @@ def run(arguments: argparse.Namespace, settings: GrpoSettings, start: RunStart) 
         read_choice(chosen)
     agreement = check_agreement(arguments, read_choice(settings.reward))
     RunPaths(arguments.out).check(arguments.checkpoint)
-    published = False if arguments.own_contexts else None
+    published_contexts = False if arguments.own_contexts else None
     check_memory(arguments, settings)
-    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed, published=published)
-    if janus.sampling.official:
+    janus = open_to_train(
+        arguments.checkpoint, opening_of(arguments), seed=settings.seed, published_contexts=published_contexts
+    )
+    if janus.sampling.published_contexts:
         why = "draws in the contexts of Janus-Pro-R1's published code, in which no token can be scored"
-        raise CheckpointError(f"{janus.name} {why}; give --own-contexts to train it in the studio's own")
+        raise CheckpointError(f"{janus.name} {why}; give --no-published-contexts to train it in the studio's own")
     reference = None
     if arguments.reference:
         reference = open_checkpoint(arguments.reference, dtype=torch.float32, device="cpu")
@@ -398,7 +400,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     replicas = "address of model.serving, whose replicas roll out with the weights of each step (http://HOST:PORT)"
     parser.add_argument("--rollouts", metavar="URL", help=replicas)
     contexts = "roll out in the studio's own contexts what draws in those of Janus-Pro-R1's published code"
-    parser.add_argument("--own-contexts", action="store_true", help=contexts)
+    names = "--no-published-contexts", "--own-contexts"
+    parser.add_argument(*names, dest="own_contexts", action="store_true", help=contexts)
 
 
 def main() -> None:

@@ -13,7 +13,18 @@ import numpy as np
 
 from model.backends.janus import Janus
 from model.decoding.sampling import Rule
-from model.sequences import Codes, Piece, Pixels, Text, editing, ids, invitation, opening, size, unconditional
+from model.sequences import (
+    Codes,
+    Piece,
+    Pixels,
+    Text,
+    edit_prompt_pieces,
+    ids,
+    prompt_pieces,
+    redraw_prompt_pieces,
+    size,
+    unconditional,
+)
 from model.templates import BEGIN_IMAGE, CHECK, EOS
 
 MODEL_DISTRIBUTION = Rule()  # temperature 1, no guidance, nothing excluded
@@ -186,7 +197,7 @@ def draw(
     A `given` thought is a person's: only the image is a target.
     """
     builder = SequenceBuilder(janus)
-    builder.context(*opening(janus, prompt))
+    builder.context(*prompt_pieces(janus, prompt))
     _add_drafts(builder, drafts)
     return _drawn(builder, thought, codes, auxiliary, given=given)
 
@@ -196,9 +207,9 @@ def think(
 ) -> TrainingSequence:
     """A thought and the beginning of the image after it are the targets; `source`: codes of an image that is edited."""
     builder = SequenceBuilder(janus)
-    builder.context(*(opening(janus, prompt) if source is None else editing(janus, prompt, source)))
+    builder.context(*(prompt_pieces(janus, prompt) if source is None else edit_prompt_pieces(janus, prompt, source)))
     _add_drafts(builder, drafts)
-    builder.scored(Text(ids(janus, thought), hideable=True))
+    builder.scored(Text(ids(janus, thought), cfg_masked=True))
     builder.scored(Text(ids(janus, BEGIN_IMAGE)))
     return builder.build()
 
@@ -208,10 +219,10 @@ def _add_drafts(builder: SequenceBuilder, drafts: Sequence[JudgedDraft]) -> None
     janus = builder.janus
     for draft in drafts:
         if draft.thought is not None:
-            builder.context(Text(ids(janus, draft.thought), hideable=True))
+            builder.context(Text(ids(janus, draft.thought), cfg_masked=True))
         builder.context(Text(ids(janus, BEGIN_IMAGE)))
         builder.context(Codes(draft.codes), auxiliary=draft.code_auxiliary)
-        builder.context(Text(ids(janus, CHECK)), Text(ids(janus, draft.reflection)), *invitation(janus))
+        builder.context(Text(ids(janus, CHECK)), Text(ids(janus, draft.reflection)), *redraw_prompt_pieces(janus))
 
 
 def edit(
@@ -225,7 +236,7 @@ def edit(
 ) -> TrainingSequence:
     """Editing: from the codes of an image and an instruction to the thought (if any) and the edited image."""
     builder = SequenceBuilder(janus)
-    for piece in editing(janus, instruction, source):
+    for piece in edit_prompt_pieces(janus, instruction, source):
         builder.context(piece, auxiliary=source_auxiliary if isinstance(piece, Codes) else ())
     return _drawn(builder, thought, codes, auxiliary)
 
@@ -240,7 +251,7 @@ def _drawn(
 ) -> TrainingSequence:
     own = builder.scored if thought is not None and not given else builder.context
     if thought is not None:
-        own(Text(ids(builder.janus, thought), hideable=True), auxiliary=auxiliary.thought)
+        own(Text(ids(builder.janus, thought), cfg_masked=True), auxiliary=auxiliary.thought)
     own(Text(ids(builder.janus, BEGIN_IMAGE)), auxiliary=auxiliary.codes[:1])
     builder.scored(Codes(tuple(codes)), auxiliary=auxiliary.codes[1:])
     return builder.build()
@@ -260,7 +271,7 @@ def judge(
     end of turn is scored.
     """
     builder = SequenceBuilder(janus)
-    *before, turn = opening(janus, prompt)
+    *before, turn = prompt_pieces(janus, prompt)
     builder.context(*before)
     builder.context(turn, auxiliary=auxiliary.prompt if auxiliary else ())
     for draft in drafts:
@@ -268,7 +279,7 @@ def judge(
         _judged_image(builder, draft.image, draft.auxiliary)
         feed = builder.scored if draft.target else builder.context
         feed(Text(ids(janus, draft.reflection)))
-        builder.context(*invitation(janus))
+        builder.context(*redraw_prompt_pieces(janus))
     _judged_image(builder, image, auxiliary)
     builder.scored(Text(ids(janus, reflection + (EOS if ends else ""))))
     return builder.build()
@@ -308,7 +319,7 @@ def _hideable_positions(sequence: TrainingSequence, image_codes: int) -> Iterato
     start = 0
     for piece in sequence.pieces:
         end = start + size(piece, image_codes)
-        if isinstance(piece, Text) and piece.hideable:
+        if isinstance(piece, Text) and piece.cfg_masked:
             yield from range(start, end)
         start = end
 

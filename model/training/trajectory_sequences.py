@@ -12,7 +12,16 @@ import numpy as np
 from model.backends.janus import Janus
 from model.backends.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Task
 from model.decoding.sampling import Rule, image_rule, reason_rule, thought_rule, verdict_rule
-from model.sequences import Codes, Text, drawing, editing, invitation, looking, opening, question
+from model.sequences import (
+    Codes,
+    Text,
+    edit_prompt_pieces,
+    image_pixel_pieces,
+    prompt_pieces,
+    redraw_prompt_pieces,
+    segment_pieces,
+    self_check_pieces,
+)
 from model.templates import BEGIN_IMAGE
 from model.training.training_sequences import SequenceBuilder, TrainingSequence
 from model.trajectory import Image, Origin, Reflection, Sampling, Source, Thought, Trajectory
@@ -26,7 +35,7 @@ def trajectory_sequences(
     No token of the first `prefix` segments is scored: the trajectory began with them. Raises ValueError for a
     trajectory of `official` sampling.
     """
-    if trajectory.sampling.official:
+    if trajectory.sampling.published_contexts:
         raise ValueError("what was drawn with the published code's contexts cannot be scored: positions were left out")
     streams = _Streams(janus, trajectory, pictures)
     streams.begin()
@@ -46,12 +55,12 @@ class _Streams:
     def begin(self) -> None:
         """The prompt, and the source image if there is one."""
         janus, prompt, first = self.janus, self.trajectory.prompt, self.trajectory.segments[0]
-        self.to_judge.context(*opening(janus, janus.prompts.read(prompt, Task.DRAW).text))
+        self.to_judge.context(*prompt_pieces(janus, janus.prompts.read(prompt, Task.DRAW).text))
         if isinstance(first, Source):  # which was edited or judged
-            self.to_draw.context(*editing(janus, janus.prompts.read(prompt, Task.EDIT).text, first.codes))
-            self.to_judge.context(*looking(janus, self.pictures[first.sha256]))
+            self.to_draw.context(*edit_prompt_pieces(janus, janus.prompts.read(prompt, Task.EDIT).text, first.codes))
+            self.to_judge.context(*image_pixel_pieces(janus, self.pictures[first.sha256]))
         else:
-            self.to_draw.context(*opening(janus, janus.prompts.read(prompt, Task.DRAW).text))
+            self.to_draw.context(*prompt_pieces(janus, janus.prompts.read(prompt, Task.DRAW).text))
 
     def add(self, segment: Source | Thought | Image | Reflection, index: int, *, sampled: bool) -> None:
         match segment:
@@ -66,7 +75,7 @@ class _Streams:
         ids, sampling = self.janus.ids, self.trajectory.sampling
         rules = [thought_rule(ids, sampling, first=number == 0) for number in range(len(thought.tokens))]
         tokens = tuple(token.id for token in thought.tokens)
-        self.to_draw.scored(Text(tokens, hideable=True), _of_sampled(thought, rules, sampled=sampled), index)
+        self.to_draw.scored(Text(tokens, cfg_masked=True), _of_sampled(thought, rules, sampled=sampled), index)
         own = sampled and all(token.origin is Origin.SAMPLED for token in thought.tokens)
         ended = own and len(thought.tokens) < MOST_THOUGHT_TOKENS
         self.begin_rule = thought_rule(ids, sampling, first=False) if ended else None
@@ -78,19 +87,19 @@ class _Streams:
         rules = [rule if origin is Origin.SAMPLED and sampled else None for origin in image.origins]
         self.to_draw.scored(Codes(image.codes), rules, index)
         assert image.sha256 is not None  # a finished image has a picture
-        self.to_judge.context(*looking(self.janus, self.pictures[image.sha256]))
+        self.to_judge.context(*image_pixel_pieces(self.janus, self.pictures[image.sha256]))
 
     def _reflection(self, reflection: Reflection, index: int, *, sampled: bool) -> None:
         janus, sampling = self.janus, self.trajectory.sampling
-        self.to_draw.context(*drawing(janus, reflection), *invitation(janus))
+        self.to_draw.context(*segment_pieces(janus, reflection), *redraw_prompt_pieces(janus))
         reason = reason_rule(janus.ids, sampling)
         rules = [verdict_rule(janus.ids, sampling)] + [reason] * (len(reflection.tokens) - 1)
-        self.to_judge.context(*question(janus))
+        self.to_judge.context(*self_check_pieces(janus))
         tokens = tuple(token.id for token in reflection.tokens)
         known = verdict_log_prob(reflection, sampling) if sampled else None
         own_rules = _of_sampled(reflection, rules, sampled=sampled)
         self.to_judge.scored(Text(tokens), own_rules, index, first_log_prob=known)
-        end, *onward = invitation(janus)[0].ids
+        end, *onward = redraw_prompt_pieces(janus)[0].ids
         own = sampled and reflection.tokens[-1].origin is Origin.SAMPLED
         ended = own and len(reflection.tokens) < MOST_REFLECTION_TOKENS
         self.to_judge.scored(Text((end,)), [reason if ended else None], index)

@@ -67,7 +67,7 @@ def row(event: Event) -> Row | None:
                 "seed": str(event.seed),
                 "rounds": event.rounds,
                 "checkpoint": event.checkpoint,
-                "contexts": "published contexts" if event.sampling.official else "",
+                "contexts": "published contexts" if event.sampling.published_contexts else "",
                 "cells": event.image_codes,
             }
         case SegmentStarted():

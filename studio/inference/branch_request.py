@@ -12,7 +12,7 @@ from model.images import read_rgb
 from model.trajectory import Source, Trajectory
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.inference.draw_request import new_seed
-from studio.inference.generator import MOST_ROUNDS, Generator
+from studio.inference.generator import MOST_VISITOR_ROUNDS, Generator
 
 CHANGE = ("run", "segment", "what", "text", "answer", "codes")  # the fields that a page sends
 
@@ -34,7 +34,7 @@ def continued(
     return generator, {
         "prompt": parent.prompt,
         "seed": new_seed() if change["what"] == "seed" else parent.seed,
-        "rounds": min(max(parent.rounds, branch.images + 1), MOST_ROUNDS),
+        "rounds": min(max(parent.rounds, branch.images + 1), MOST_VISITOR_ROUNDS),
         "sampling": sampling,
         "branch": branch,
     }

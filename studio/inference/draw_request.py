@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields, replace
 
 from model.backends.request import NumberBounds, check_number
 from model.trajectory import Sampling, Trajectory
-from studio.inference.generator import MOST_ROUNDS
+from studio.inference.generator import MOST_VISITOR_ROUNDS
 
-ROUNDS, GUIDANCE, TEMPERATURE = (1, MOST_ROUNDS), (1, 10), (0, 2)  # least and most
+ROUNDS, GUIDANCE, TEMPERATURE = (1, MOST_VISITOR_ROUNDS), (1, 10), (0, 2)  # least and most
 LARGEST_SEED = 2**31 - 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from annotations.moderation.blocked_words import check_prompt
+from annotations.moderation.blocked_words import check_blocked_words
 from annotations.store.store import Store
 from model.backends.contract import Backend, ServingOptions
 from model.backends.request import Request, Task
@@ -22,7 +22,7 @@ from studio.inference.retry_queue import RetryQueue, StoredLater
 from studio.inference.waiting_line import AT_ONCE, QueuePosition, Serving, WaitingLine
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
-MOST_ROUNDS = 4  # that a visitor may ask for
+MOST_VISITOR_ROUNDS = 4  # that a visitor may ask for
 
 
 class LiveTrajectory(Iterator[Event | QueuePosition]):
@@ -53,7 +53,9 @@ class Generator:
         self.serving = serving or self._line()
 
     def _line(self) -> WaitingLine:
-        options = ServingOptions(AT_ONCE, MOST_ROUNDS, self.share, MOST_THREADS, lambda: activity.signed_in_active)
+        options = ServingOptions(
+            AT_ONCE, MOST_VISITOR_ROUNDS, self.share, MOST_THREADS, lambda: activity.signed_in_active
+        )
         return WaitingLine(self.backend, self.backend.serve(options))
 
     @property
@@ -98,7 +100,7 @@ class Generator:
     def _events(
         self, live: LiveTrajectory, request: Request, owner: str, on_start: Callable[[str], None]
     ) -> Iterator[Event | QueuePosition]:
-        check_prompt(self.store, request.prompt)
+        check_blocked_words(self.store, request.prompt)
         later, events, followed = None, self.serving.events(request), LiveDrawings.of(self.store)
         try:
             for event in events:

@@ -29,7 +29,7 @@ from studio.components.page_options import PLAIN, PRIVATE, QUIET, stay, unchange
 from studio.components.render import escaped
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, GalleryFilter
 from studio.inference.checkpoints import Checkpoints
-from studio.inference.generator import MOST_ROUNDS
+from studio.inference.generator import MOST_VISITOR_ROUNDS
 from studio.projects import item_sources
 from studio.projects.dashboard import dashboard
 from studio.projects.import_report import report, table_of
@@ -229,7 +229,7 @@ class ProjectHandlers:
             item_sources.check_ways(project, ways)
             prompts = item_sources.prompts_of(written or "", self.checkpoints, ways)
             progress((0, len(prompts)), desc="Drawing", unit="prompts")
-            limit = min(MOST_ROUNDS, max(1, int(rounds or 1)))
+            limit = min(MOST_VISITOR_ROUNDS, max(1, int(rounds or 1)))
             drawings = item_sources.draw_all(self.checkpoints, prompts, ways, limit, owner=user.name)
             for number, drawing in enumerate(drawings, start=1):
                 progress((number, len(prompts)), desc="Drawing", unit="prompts")
@@ -329,7 +329,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
                 with gr.Column(min_width=240):
                     known = item_sources.ways(checkpoints)
                     ways = gr.CheckboxGroup(known, value=known[:1], label="Drawn by")
-                    rounds = gr.Slider(1, MOST_ROUNDS, settings.rounds, step=1, label="Images at most")
+                    rounds = gr.Slider(1, MOST_VISITOR_ROUNDS, settings.rounds, step=1, label="Images at most")
                 with gr.Column(min_width=140):
                     draw = gr.Button("Draw and add", variant="primary", elem_id="project-draw")
                     stop = gr.Button("Stop", variant="stop")

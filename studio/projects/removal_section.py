@@ -6,7 +6,7 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, redact_paths
 from annotations.ops.project_removal import archive, contents, delete
-from annotations.schema.names import look_of
+from annotations.schema.names import confusable_skeleton
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from studio.auth.identity import require
@@ -53,7 +53,7 @@ class RemovalHandlers:
         require(Role.ADMIN, request, self.settings, self.store)
         try:
             project = self.store.project(project_id)
-            if look_of(name or "") != look_of(project.name):
+            if confusable_skeleton(name or "") != confusable_skeleton(project.name):
                 return gr.skip(), error_notice(
                     f"Nothing is deleted. Type the name of the project to delete it: {project.name}"
                 )

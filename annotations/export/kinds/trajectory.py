@@ -139,7 +139,7 @@ class TrajectoryKind(ExportKind):
             **_said(annotated, context),
             "flags": [_flag(flag, context) for flag in annotated.flags],
             "parent": vars(trajectory.parent) if trajectory.parent else None,
-            "sampling": dict(vars(trajectory.sampling)),
+            "sampling": trajectory.sampling.to_dict(),
             "checkpoint": trajectory.checkpoint,
             "category": annotated.category,
             "seed": trajectory.seed,

@@ -329,7 +329,7 @@ def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
         text_temperature=_setting(config, "text_temperature", 1.0) if sampled else 0.0,
         text_top_k=int(_setting(config, "text_top_k", 0)) or None,
         thinks=bool(getattr(network.config, "thinks", False)),
-        official=bool(getattr(config, "published_contexts", False)),
+        published_contexts=bool(getattr(config, "published_contexts", False)),
     )
 
 

@@ -24,7 +24,7 @@ SEED_STEP = 1_000_003  # between the seeds of a trajectory's images
 
 
 def open_diffusion(
-    source: str, *, device: str | None = None, dtype: str | None = None, published: bool | None = None
+    source: str, *, device: str | None = None, dtype: str | None = None, published_contexts: bool | None = None
 ) -> "DiffusionBackend":
     """`PAINTER?options+CRITIC`. Raises CheckpointError."""
     pair = read_source(source)

@@ -178,7 +178,7 @@ class Bench:
         """Groups of trajectories of two images at most, without thoughts."""
         janus = self.opened()
         sampling = replace(janus.sampling, guidance=GUIDANCE, temperature=1.0, top_k=None, text_temperature=1.0)
-        sampling = replace(sampling, text_top_k=None, thinks=False, thinks_after_no=False, official=False)
+        sampling = replace(sampling, text_top_k=None, thinks=False, thinks_after_no=False, published_contexts=False)
         starts = [
             replace(each, sampling=sampling)
             for each in starts_of(janus, world_prompts(0, prompts)(0), 0, 0, random.Random(0))

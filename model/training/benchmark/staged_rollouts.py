@@ -16,7 +16,18 @@ from transformers.models.llama.modeling_llama import LlamaModel
 
 from model.backends.janus import Janus
 from model.backends.request import MOST_REFLECTION_TOKENS
-from model.sequences import Codes, Piece, Pixels, Text, drawing, invitation, looking, opening, question, unconditional
+from model.sequences import (
+    Codes,
+    Piece,
+    Pixels,
+    Text,
+    image_pixel_pieces,
+    prompt_pieces,
+    redraw_prompt_pieces,
+    segment_pieces,
+    self_check_pieces,
+    unconditional,
+)
 from model.templates import BEGIN_IMAGE, EOS
 from model.trajectory import Reflection, Trajectory
 
@@ -44,9 +55,13 @@ class StagedRollouts:
         begin = Text(tuple(janus.tokenize(BEGIN_IMAGE)))
         contexts: list[list[Piece]] = []
         for trajectory in group:
-            pieces: list[Piece] = [*opening(janus, trajectory.prompt)]
+            pieces: list[Piece] = [*prompt_pieces(janus, trajectory.prompt)]
             for image, reflection in zip(trajectory.images[:number], trajectory.reflections[:number], strict=True):
-                pieces += [*drawing(janus, image), *drawing(janus, reflection), *invitation(janus)]
+                pieces += [
+                    *segment_pieces(janus, image),
+                    *segment_pieces(janus, reflection),
+                    *redraw_prompt_pieces(janus),
+                ]
             contexts.append([*pieces, begin])
         rows = [twin for pieces in contexts for twin in (pieces, unconditional(pieces, janus.ids.pad))]
         steps = self._steps(*self._padded(rows))
@@ -64,12 +79,12 @@ class StagedRollouts:
         janus = self.janus
         rows: list[list[Piece]] = []
         for trajectory in group:
-            pieces: list[Piece] = [*opening(janus, trajectory.prompt)]
+            pieces: list[Piece] = [*prompt_pieces(janus, trajectory.prompt)]
             for at, image in enumerate(trajectory.images[: number + 1]):
-                pieces += [*looking(janus, pictures[image.sha256 or ""]), *question(janus)]
+                pieces += [*image_pixel_pieces(janus, pictures[image.sha256 or ""]), *self_check_pieces(janus)]
                 if at < number:
                     token_ids = tuple(token.id for token in trajectory.reflections[at].tokens)
-                    pieces += [Text(token_ids), *invitation(janus)]
+                    pieces += [Text(token_ids), *redraw_prompt_pieces(janus)]
             rows.append(pieces)
         words = [self._said(each.reflections[number]) for each in group]
         drawn = pad_sequence([torch.tensor(each) for each in words], batch_first=True, padding_value=-1)

@@ -84,7 +84,7 @@ class Scored:
 
 def parent_rollouts(janus: Janus, prompts: Sequence[Description], seed: int, *, thinks: bool) -> list[ParentRollout]:
     """One rollout per prompt, the i-th from seed + i."""
-    sampling = replace(janus.sampling, thinks=thinks, official=False)
+    sampling = replace(janus.sampling, thinks=thinks, published_contexts=False)
     requests = [Request(write(each), seed + i, ROUNDS, sampling, None, id=str(i)) for i, each in enumerate(prompts)]
     rollouts: dict[int, ParentRollout] = {}
     for id, trajectory, images in pictures_of(JanusBackend(janus), requests, AT_ONCE):

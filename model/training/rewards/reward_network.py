@@ -19,7 +19,7 @@ from model.backends.janus import Janus
 from model.backends.request import Task
 from model.decoding.opening import open_checkpoint
 from model.examples import RewardExample
-from model.sequences import looking, opening, question
+from model.sequences import image_pixel_pieces, prompt_pieces, self_check_pieces
 from model.training.attention import attend_in_spans
 from model.training.batch import Batch, collate
 from model.training.dataset import RowBounds, RowFormat, pixels
@@ -104,7 +104,9 @@ def _verdict_head(janus: Janus) -> torch.nn.Linear:
 def judged_sequence(janus: Janus, prompt: str, picture: np.ndarray) -> TrainingSequence:
     """A prompt, a drawing and the self-check; nothing of it is scored."""
     text = janus.prompts.read(prompt, Task.DRAW).text
-    return TrainingSequence((*opening(janus, text), *looking(janus, picture), *question(janus)))
+    return TrainingSequence(
+        (*prompt_pieces(janus, text), *image_pixel_pieces(janus, picture), *self_check_pieces(janus))
+    )
 
 
 def reward_row(janus: Janus, example: RewardExample, bounds: RowBounds) -> RewardRow:

@@ -95,11 +95,11 @@ def opening_of(arguments: argparse.Namespace) -> Opening:
 
 
 def open_to_train(
-    source: str | Path, opening: Opening = Opening(), *, seed: int = 0, published: bool | None = None
+    source: str | Path, opening: Opening = Opening(), *, seed: int = 0, published_contexts: bool | None = None
 ) -> Janus:
     """A checkpoint on the CPU, since each process has a device of its own. `seed`: of an adapter's initial weights;
-    `published`: as `open_checkpoint` takes it. Raises CheckpointError."""
-    janus = open_checkpoint(source, dtype=opening.dtype, device="cpu", published=published)
+    `published_contexts`: as `open_checkpoint` takes it. Raises CheckpointError."""
+    janus = open_checkpoint(source, dtype=opening.dtype, device="cpu", published_contexts=published_contexts)
     if opening.adapter is not None:
         add = pkgutil.resolve_name(KINDS[opening.adapter.kind])
         layers = "|".join(TARGETS[name] for name in opening.adapter.targets)

@@ -148,7 +148,7 @@ def own_rollouts(
 ) -> dict[int, TrainingSequence]:
     """The drawing and the judging sequences of one rollout per prompt, of `rounds` images at most, of `which` of them,
     by number."""
-    plain, thinking = (replace(janus.sampling, thinks=thinks, official=False) for thinks in (False, True))
+    plain, thinking = (replace(janus.sampling, thinks=thinks, published_contexts=False) for thinks in (False, True))
     requests = [
         Request(prompt, seed + at, rounds, thinking if janus.sampling.thinks and at % 2 else plain, None, id=str(at))
         for at, prompt in enumerate(prompts)
