@@ -30,7 +30,7 @@ from model.backends.janus import Janus
 from model.backends.memory import position_values
 from model.backends.request import Request
 from model.decoding.engine import Engine
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.events import Failed, ImageCodesAdded, Preview
 from model.sequences import prompt_pieces
 from model.templates import BEGIN_IMAGE

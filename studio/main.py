@@ -91,13 +91,13 @@ def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
     """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
     first, *others = settings.checkpoints
     how = {"device": settings.device, "dtype": settings.dtype, "published_contexts": settings.published_contexts}
-    opening = partial(open_backend, **how)
+    opener = partial(open_backend, **how)
     if not on_loan:
-        generator = Generator(opening(first), store, share=1 / len(settings.checkpoints))
-        return Checkpoints(generator, others, settings.mode, opening=opening)
+        generator = Generator(opener(first), store, share=1 / len(settings.checkpoints))
+        return Checkpoints(generator, others, settings.mode, opener=opener)
     borrow = lender()  # before anything else touches a GPU
-    backend = opening(first)
-    checkpoints = Checkpoints(Generator(backend, store, borrow(backend)), others, settings.mode, borrow, opening)
+    backend = opener(first)
+    checkpoints = Checkpoints(Generator(backend, store, borrow(backend)), others, settings.mode, borrow, opener)
     for name in checkpoints.names:
         checkpoints.named(name)
     return checkpoints

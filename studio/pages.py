@@ -45,8 +45,8 @@ FILES = (600, 3600)  # seconds: how often files are removed that Gradio has stor
 
 def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
     """All pages; the menu links only those that whoever asks may use."""
-    opening = partial(open_backend, device=settings.device, dtype=settings.dtype)
-    lessons = TeachingJobs(store, opening, partial(checkpoints_of, store, settings))
+    opener = partial(open_backend, device=settings.device, dtype=settings.dtype)
+    lessons = TeachingJobs(store, opener, partial(checkpoints_of, store, settings))
     lessons.recover()
     checkpoints.in_menus = checkpoints.names  # of runs, too, which were added since
     may = None if is_local(settings) else partial(refusal_for_role, settings, store)

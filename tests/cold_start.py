@@ -10,7 +10,7 @@ from pathlib import Path
 
 from annotations.store.store import open_store
 from model.backends.registry import open_backend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.events import fold
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator

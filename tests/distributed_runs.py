@@ -23,7 +23,7 @@ from model.training.loop import Loop
 from model.training.preferences.rows import LABELLED_ROWS, PREFERENCE_ROWS
 from model.training.rewards.reward_network import REWARD_ROWS, RewardNetwork
 from model.training.runs.folder import RunStart, RunStopped
-from model.training.runs.opening import AdapterOptions, Opening, open_to_train
+from model.training.runs.load_for_training import AdapterOptions, LoadOptions, open_for_training
 from model.training.sources import WeightedRows
 from model.training.world_data.world_prompts import world_prompts
 from model.training.world_data.world_sequences import world_source
@@ -67,8 +67,8 @@ def train(name: str, checkpoint: Path, out: Path, start: RunStart) -> None:
     """`name`: a method, perhaps with “adapter” and “sharded” behind it."""
     method, adapter = name.split()[0], "adapter" in name
     common = COMMON | ({"sharding": "fsdp2"} if "sharded" in name else {})
-    opening = Opening(AdapterOptions(rank=4) if adapter else None)
-    janus = open_to_train(checkpoint, opening, published_contexts=False)
+    load_options = LoadOptions(AdapterOptions(rank=4) if adapter else None)
+    janus = open_for_training(checkpoint, load_options, published_contexts=False)
     about = {"parent": str(checkpoint)}
     if method == "sft":
         settings = sft.SftSettings(**common, batch=5, micro_batches=2, distill=0.0, evaluate_prompts=0)

@@ -25,8 +25,8 @@ from model.serving.weights import Update
 class SingleReplica:
     """A service of one replica."""
 
-    def __init__(self, opening: Callable[[str], Backend], source: str) -> None:
-        self.replica = Replica(opening, source, ServingOptions(8), name="only")
+    def __init__(self, opener: Callable[[str], Backend], source: str) -> None:
+        self.replica = Replica(opener, source, ServingOptions(8), name="only")
 
     async def statuses(self) -> list[dict[str, Any]]:
         return [self.replica.status()]
@@ -80,9 +80,9 @@ class ReplicaServer:
 
 @contextmanager
 def serving(
-    opening: Callable[[str], Backend], source: str, token: str = "", port: int | None = None
+    opener: Callable[[str], Backend], source: str, token: str = "", port: int | None = None
 ) -> Iterator[ReplicaServer]:
-    server = ReplicaServer(SingleReplica(opening, source), token, port)
+    server = ReplicaServer(SingleReplica(opener, source), token, port)
     server.start()
     try:
         yield server

@@ -29,7 +29,7 @@ from annotations.store.store import Store, open_store
 from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.janus import Janus
 from model.backends.request import Request
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer

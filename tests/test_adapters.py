@@ -7,7 +7,7 @@ import torch
 
 from model.backends.adapters import AdapterError, check_merged
 from model.backends.contract import CheckpointError
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.packed_weights import prepared
 from model.training.policy import write_checkpoint
 

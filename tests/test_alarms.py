@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_training_loop import PADDING, SquaredError, rows_at, train
 
-from model.training.loop import Share, StepData
+from model.training.loop import ObjectiveBatches, StepData
 from model.training.optimization import TrainingError
 from model.training.runs.alarms import COLLAPSE, FIRST, GROWTH, WINDOW, ZERO_STEPS, Alarms
 
@@ -39,7 +39,7 @@ def test_metrics_that_a_method_does_not_have_give_no_alarm():
 
 
 def test_alarms_stand_in_the_log_and_on_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    train(tmp_path / "run", lambda step: StepData([Share(SquaredError(), [], PADDING)]))
+    train(tmp_path / "run", lambda step: StepData([ObjectiveBatches(SquaredError(), [], PADDING)]))
     rows = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
     assert [bool(row.get("alarms")) for row in rows] == [False, False, True, False, False, False]
     assert rows[2]["alarms"][0].startswith("zero gradient: nothing was learnt in 3 steps")

@@ -25,7 +25,7 @@ from annotations.store.listing import Filter
 from annotations.store.store import open_store
 from model.backends.checkpoint.loading import name_of
 from model.backends.registry import open_backend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from studio.annotate import reflection_view
 from studio.components import render
 from studio.gallery.filters import GalleryFilter

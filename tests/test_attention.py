@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.sequences import Text
 from model.training.attention import BLOCK, Layout, Span, attend_in_spans, attention, attention_in_spans
 from model.training.batch import collate, token_counts

@@ -8,7 +8,7 @@ from commands import run
 
 from model.decoding.cpu.operations import Kernels
 from model.decoding.llama import shape_of
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.packed_weights import weights_by
 from model.evaluation.cpu_benchmark import seconds, table
 

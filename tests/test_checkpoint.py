@@ -16,7 +16,7 @@ from model.backends.janus import Janus
 from model.backends.memory import ROUNDS, cache_values, most_at_once, sizes_of
 from model.backends.request import Request
 from model.decoding.engine import Engine
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.prepared_request import prepare
 from model.decoding.rollout import rollout
 from model.events import fold

@@ -8,7 +8,7 @@ from huggingface_hub import constants
 
 from model.backends.checkpoint.hub import is_address
 from model.backends.checkpoint.loading import CheckpointError, name_of, path_of
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 
 FIRST, SECOND = "a" * 40, "b" * 40
 

@@ -19,7 +19,7 @@ from model.backends.checkpoint.loading import CheckpointError, open_processor
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.checkpoint import convert
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.training.policy import write_checkpoint

@@ -31,7 +31,7 @@ from model.training.diffusion.dpo import (
     train,
 )
 from model.training.runs.folder import RunPaths, RunStart
-from model.training.runs.opening import AdapterOptions
+from model.training.runs.load_for_training import AdapterOptions
 from model.training.sources import WeightedRows
 
 FAMILIES = {"class_conditional": "dog", "stable_diffusion": "a red car", "flow": "a red car"}

@@ -18,7 +18,7 @@ from torch.nn.functional import logsigmoid
 from annotations.export.exporter import export
 from annotations.store.store import open_store
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.examples import JudgeExample, PreferenceExample
 from model.images import encode_png
 from model.messages import MessageError

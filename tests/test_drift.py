@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.figures import Judged
 from model.images import read_rgb
 from model.training.dataset import DataError

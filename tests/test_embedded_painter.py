@@ -12,7 +12,7 @@ from diffusers import PixArtSigmaPipeline
 
 from model.backends.registry import backend_name, description, open_backend
 from model.backends.request import Request
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.events import fold
 from model.training.embedded.painter import PainterSettings, drawn, example, measured, train
 from model.training.embedded.painter_pairs import pairs_of

@@ -157,7 +157,7 @@ def test_hundreds_more_drawings_take_no_more_memory(tiny_checkpoint: Path, thoro
     code = """
 import sys, psutil, torch
 from dataclasses import replace
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.engine import Engine
 from model.backends.request import Request
 from model.backends.memory import most_positions

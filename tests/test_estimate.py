@@ -19,11 +19,11 @@ from model.training.embedded.network import new_config
 from model.training.policy import Policy
 from model.training.runs import estimate as memory
 from model.training.runs.estimate import Workload, adapter_parameters, check_room, estimate
-from model.training.runs.opening import TARGETS, AdapterOptions, Opening, open_to_train
+from model.training.runs.load_for_training import TARGETS, AdapterOptions, LoadOptions, open_for_training
 
 GPU = 80_000_000_000
 WORK = Workload(8, 8)
-LORA = Opening(AdapterOptions(), "bf16", checkpointing=True)
+LORA = LoadOptions(AdapterOptions(), "bf16", checkpointing=True)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,11 @@ def seven_billion() -> JanusConfig:
 
 
 def test_full_fine_tuning_of_7b_is_refused_and_lora_on_bfloat16_fits(seven_billion: JanusConfig):
-    full = estimate(seven_billion, Opening(), WORK)
+    full = estimate(seven_billion, LoadOptions(), WORK)
     assert 6.9e9 < full.parameters < 7.6e9
     assert full.parts["weights"] + full.parts["gradients"] + full.parts["optimizer (AdamW)"] > 105e9
     with pytest.raises(CheckpointError) as refused:
-        check_room(seven_billion, Opening(), WORK, GPU, "cuda")
+        check_room(seven_billion, LoadOptions(), WORK, GPU, "cuda")
     said = str(refused.value)
     assert "cuda has 80.0 GB free; with --checkpointing" in said and "--adapter lora" in said and "weights" in said
     check_room(seven_billion, LORA, WORK, GPU, "cuda")
@@ -47,7 +47,7 @@ def test_full_fine_tuning_of_7b_is_refused_and_lora_on_bfloat16_fits(seven_billi
     assert adapted.trained / adapted.parameters < 0.02
     assert 14e9 < adapted.parts["weights"] < 16e9
     with pytest.raises(CheckpointError, match="no option makes it fit"):
-        check_room(seven_billion, Opening(), WORK, 8_000_000_000, "cuda")
+        check_room(seven_billion, LoadOptions(), WORK, 8_000_000_000, "cuda")
 
 
 def test_lora_beside_7b_trains_two_percent_at_most_and_merges_into_plain_names(seven_billion: JanusConfig):
@@ -67,7 +67,7 @@ def test_lora_beside_7b_trains_two_percent_at_most_and_merges_into_plain_names(s
 
 def test_a_reference_is_counted_where_all_weights_are_trained_alone(seven_billion: JanusConfig):
     work = replace(WORK, reference=True, rollouts=8)
-    full, adapted = (estimate(seven_billion, opening, work).parts for opening in (Opening(), LORA))
+    full, adapted = (estimate(seven_billion, load_options, work).parts for load_options in (LoadOptions(), LORA))
     assert full["reference"] > 25e9 and adapted["reference"] == 0
     assert full["cache of rollouts"] == 2 * adapted["cache of rollouts"] > 0
 
@@ -76,14 +76,14 @@ def test_a_reference_is_counted_where_all_weights_are_trained_alone(seven_billio
     "adapter", [None, AdapterOptions("lora", 4), AdapterOptions("dora", 8, targets=("layers", "text_head"))]
 )
 def test_the_parameters_that_are_counted_are_those_that_are_trained(tiny_checkpoint: Path, adapter):
-    janus = open_to_train(tiny_checkpoint, Opening(adapter))
+    janus = open_for_training(tiny_checkpoint, LoadOptions(adapter))
     trained = sum(weight.numel() for weight in Policy(janus).parameters() if weight.requires_grad)
-    assert estimate(janus.network.config, Opening(adapter), WORK).trained == trained
+    assert estimate(janus.network.config, LoadOptions(adapter), WORK).trained == trained
 
 
 def test_checkpointing_keeps_less(tiny_checkpoint: Path):
     config = new_config(hidden=64, layers=8, vision_layers=1)
-    kept = [estimate(config, Opening(checkpointing=on), WORK).parts["activations"] for on in (False, True)]
+    kept = [estimate(config, LoadOptions(checkpointing=on), WORK).parts["activations"] for on in (False, True)]
     assert kept[0] > 4 * kept[1]
 
 

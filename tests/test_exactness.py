@@ -11,7 +11,7 @@ from reference_janus import Reference
 from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.janus import Janus
 from model.backends.request import MOST_REFLECTION_TOKENS, Request
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.templates import EOS, SPECIAL_TOKENS

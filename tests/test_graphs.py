@@ -19,7 +19,7 @@ from model.decoding.cuda import kernel_choice
 from model.decoding.cuda.cuda_graphs import OFTEN, Act, rounded
 from model.decoding.decoder import Decoder
 from model.decoding.engine import Engine
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.sequences import Codes, Text
 from model.trajectory import StopReason
 

@@ -15,11 +15,11 @@ import torch
 
 from model.backends.janus import Janus
 from model.decoding.decoder import Decoder
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.sequences import prompt_pieces
 from model.training import grpo
 from model.training.batch import collate
-from model.training.grpo import GrpoSettings, advantages_of, graded_sequences, policy_loss, train
+from model.training.grpo import GrpoSettings, advantages_of, policy_loss, sequences_with_advantages, train
 from model.training.policy import Policy
 from model.training.rewards import verifier
 from model.training.rewards.janus_pro_r1 import RewardError, advantages, comprehension_reward, generation_reward
@@ -72,7 +72,7 @@ def test_the_loss_of_a_hand_made_group_is_as_worked_out_on_paper():
     old, reference = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.5, -2.0, -0.5])
     new = old + torch.tensor([0.0, math.log(1.5), math.log(0.5)])
     advantage = torch.tensor([1.0, 1.0, -1.0])
-    loss, divergence = policy_loss(new, old, reference, advantage, beta=0.1, clip=0.2)
+    loss, divergence = policy_loss(new, old, reference, advantage, beta=0.1, clip_range=0.2)
     kl = [math.exp(-0.5) + 0.5 - 1, 1 / 1.5 + math.log(1.5) - 1, 2 - math.log(2) - 1]
     assert divergence.tolist() == pytest.approx(kl, abs=1e-6)
     # ratios 1, 1.5 → clipped to 1.2, 0.5 → clipped to 0.8 where that is worse
@@ -224,11 +224,11 @@ def test_learning_makes_what_was_rewarded_more_likely(tiny_checkpoint: Path, tmp
             for rollout, fit in zip(groups[0], np.linspace(0, 1, 6), strict=True):
                 rollout.fits = [float(fit)] * len(rollout.fits)
             shown.append(groups)
-            return graded_sequences(groups, chosen)
+            return sequences_with_advantages(groups, chosen)
 
-        patch.setattr(grpo, "graded_sequences", graded)
+        patch.setattr(grpo, "sequences_with_advantages", graded)
         train(learner, settings, tmp_path / "out", start, prompts)
-    sequences, skipped = graded_sequences(shown[0], settings)
+    sequences, skipped = sequences_with_advantages(shown[0], settings)
     assert skipped == 0
 
     def gap(network: Janus) -> float:

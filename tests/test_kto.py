@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Picture
 
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.examples import JudgeExample, LabelledExample
 from model.images import encode_png
 from model.messages import MessageError

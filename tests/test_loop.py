@@ -16,7 +16,7 @@ from annotations.store.store import Store, open_store
 from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.janus import Janus
 from model.backends.request import Request
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import Preview, fold
 from model.sequences import Text, image_pixel_pieces, prompt_pieces, self_check_pieces

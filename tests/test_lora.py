@@ -26,12 +26,12 @@ from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
 from model.backends.request import Request
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training import grpo, sft
 from model.training.batch import Batch, collate
 from model.training.policy import Policy
 from model.training.runs.folder import RunStart
-from model.training.runs.opening import TARGETS, AdapterOptions, Opening, open_to_train
+from model.training.runs.load_for_training import TARGETS, AdapterOptions, LoadOptions, open_for_training
 from model.training.runs.state import read_state
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
@@ -43,8 +43,8 @@ KINDS = ("lora", "dora")
 SETTINGS = sft.SftSettings(steps=2, batch=4, learning_rate=1e-2, warmup=1, save_every=1)
 
 
-def beside(kind: str, **changes: object) -> Opening:
-    return replace(Opening(AdapterOptions(kind, rank=4, alpha=8)), **changes)
+def beside(kind: str, **changes: object) -> LoadOptions:
+    return replace(LoadOptions(AdapterOptions(kind, rank=4, alpha=8)), **changes)
 
 
 def sequences(janus: Janus, step: int, count: int = 4) -> list[TrainingSequence]:
@@ -81,7 +81,7 @@ def log_probs(policy: Policy, batch: Batch) -> torch.Tensor:
 def trained(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory) -> tuple[Janus, Path]:
     """The tiny checkpoint with an adapter that two steps have trained, and the folder that was saved."""
     out = tmp_path_factory.mktemp(request.param) / "adapter"
-    janus = open_to_train(tiny_checkpoint, beside(request.param))
+    janus = open_for_training(tiny_checkpoint, beside(request.param))
     train(janus, tiny_checkpoint, out)
     return janus, out
 
@@ -153,8 +153,8 @@ def test_the_reference_is_the_base_and_shares_its_weights(trained: tuple[Janus, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fresh_adapter_changes_nothing(kind: str, tiny_checkpoint: Path):
     plain = Policy(open_checkpoint(tiny_checkpoint, dtype=torch.float32))
-    for opening in (beside(kind), beside(kind, adapter=AdapterOptions(kind, targets=tuple(TARGETS)))):
-        janus = open_to_train(tiny_checkpoint, opening)
+    for load_options in (beside(kind), beside(kind, adapter=AdapterOptions(kind, targets=tuple(TARGETS)))):
+        janus = open_for_training(tiny_checkpoint, load_options)
         batch = collate(janus, sequences(janus, 1))
         torch.testing.assert_close(log_probs(Policy(janus), batch), log_probs(plain, batch), atol=1e-5, rtol=1e-5)
     for pattern in TARGETS.values():
@@ -166,18 +166,18 @@ def test_a_resumed_run_ends_with_the_same_adapter(kind: str, tiny_checkpoint: Pa
     settings = replace(SETTINGS, steps=3)
     for name, stops in (("whole", (99,)), ("cut", (2, 99))):
         for stop in stops:
-            janus = open_to_train(tiny_checkpoint, beside(kind))
+            janus = open_for_training(tiny_checkpoint, beside(kind))
             train(janus, tiny_checkpoint, tmp_path / name, settings, stop, resume=stop != stops[0])
     whole, cut = (load_file(tmp_path / name / TENSORS) for name in ("whole", "cut"))
     assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
-    other = open_to_train(tiny_checkpoint, Opening(AdapterOptions(kind, rank=2, alpha=8)))
+    other = open_for_training(tiny_checkpoint, LoadOptions(AdapterOptions(kind, rank=2, alpha=8)))
     with pytest.raises(CheckpointError, match="adapter: .*'r': 4.* then, .*'r': 2.* now"):
         train(other, tiny_checkpoint, tmp_path / "cut", settings, resume=True)
 
 
 def test_grpo_rolls_out_with_the_adapter_and_stays_near_its_base(tiny_checkpoint: Path, tmp_path: Path):
     settings = grpo.GrpoSettings(steps=3, prompts=2, group=4, rounds=2, learning_rate=1e-2, warmup=1)
-    janus = open_to_train(tiny_checkpoint, beside("lora"))
+    janus = open_for_training(tiny_checkpoint, beside("lora"))
     before = bases(janus)
     grpo.train(janus, settings, tmp_path / "out", {"parent": str(tiny_checkpoint)}, world_prompts(0, 2))
     after = bases(janus)
@@ -188,7 +188,7 @@ def test_grpo_rolls_out_with_the_adapter_and_stays_near_its_base(tiny_checkpoint
 
 
 def test_a_base_in_bfloat16_is_trained_by_an_adapter_in_float32(tiny_checkpoint: Path, tmp_path: Path):
-    janus = open_to_train(tiny_checkpoint, beside("dora", base_precision="bf16"))
+    janus = open_for_training(tiny_checkpoint, beside("dora", base_precision="bf16"))
     dtypes = {weight.requires_grad: weight.dtype for weight in janus.network.parameters()}
     assert dtypes == {True: torch.float32, False: torch.bfloat16}
     before = bases(janus)
@@ -197,14 +197,14 @@ def test_a_base_in_bfloat16_is_trained_by_an_adapter_in_float32(tiny_checkpoint:
     first, last = (json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines())
     assert last["gradient_norm"] > 0 and open_checkpoint(tmp_path / "out").name == "out"
     with pytest.raises(CheckpointError, match="frozen weights; give --adapter"):
-        open_to_train(tiny_checkpoint, Opening(base_precision="bf16"))
+        open_for_training(tiny_checkpoint, LoadOptions(base_precision="bf16"))
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterOptions("lora", 4)])
 def test_checkpointing_leaves_the_gradients_as_they_are(tiny_checkpoint: Path, adapter: AdapterOptions | None):
     found = []
     for checkpointing in (False, True):
-        janus = open_to_train(tiny_checkpoint, Opening(adapter, checkpointing=checkpointing))
+        janus = open_for_training(tiny_checkpoint, LoadOptions(adapter, checkpointing=checkpointing))
         policy, calls = Policy(janus), Counter()
         mlp = janus.network.model.language_model.layers[0].mlp
         hook = mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.update(["mlp"]))
@@ -222,7 +222,7 @@ def test_checkpointing_leaves_the_gradients_as_they_are(tiny_checkpoint: Path, a
 
 def test_an_adapter_on_an_adapter_opens_with_both(trained: tuple[Janus, Path], tmp_path: Path):
     _, first = trained
-    janus = open_to_train(first, beside("lora"))
+    janus = open_for_training(first, beside("lora"))
     train(janus, first, tmp_path / "second")
     batch = collate(janus, sequences(janus, 7))
     opened = open_checkpoint(tmp_path / "second", dtype=torch.float32)

@@ -31,7 +31,7 @@ from model.decoding.detokenize import TextReader
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.kv_cache import CacheWindow
 from model.decoding.llama import Llama, operations_for
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.examples import JudgeExample

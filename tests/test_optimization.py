@@ -12,7 +12,7 @@ import torch
 from running_app import free_port
 from thoroughness import few
 
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training.optimization import summed
 
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")

@@ -11,7 +11,7 @@ import torch
 from tests_support import UNGUARDED
 
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.sequences import Codes, Text
 from model.training.dataset import DataError
 from model.training.embedded.own_drafts import make_drafts

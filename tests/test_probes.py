@@ -5,7 +5,7 @@ import random
 import pytest
 
 from model.decoding.janus_backend import JanusBackend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.figures import judge_all
 from model.evaluation.probes import (
     change_plan,

@@ -7,7 +7,7 @@ from statistics import mean
 import preloaded
 import pytest
 
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 
 PROMPTS = (
     "a red car and a green tree",

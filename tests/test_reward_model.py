@@ -17,7 +17,7 @@ import torch
 
 from annotations.metrics.bradley_terry import Vote, rank
 from model.backends.contract import CheckpointError
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.examples import RewardExample
 from model.messages import MessageError
 from model.training.dataset import RowBounds, Rows, read_rows

@@ -16,15 +16,15 @@ from annotations.importing.formats import ours
 from annotations.schema.imported_record import Record
 from model.backends.contract import Domain
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training.batch import collate
 from model.training.grpo import (
     ClippedPolicyGradient,
-    Experience,
     GrpoSettings,
+    RolloutSource,
     advantages_of,
-    clipped,
-    graded_sequences,
+    clip_mask,
+    sequences_with_advantages,
     train,
 )
 from model.training.policy import Policy, write_checkpoint
@@ -151,10 +151,10 @@ def test_several_rewards_are_normalised_apart_before_they_are_summed_as_in_trl(g
 
 
 def test_groups_whose_rewards_are_equal_are_replaced_a_bounded_number_of_times(janus: Janus):
-    def experience(reward, resample: int) -> Experience:
+    def source(reward, resample: int) -> RolloutSource:
         settings = replace(SMALL, resample=resample, reward="drawing")
         prompts = world_prompts(0, settings.prompts)
-        return Experience(janus, Policy(janus).reference(), settings, slice(0, None), prompts, lambda *_: (), reward)
+        return RolloutSource(janus, Policy(janus).reference(), settings, slice(0, None), prompts, lambda *_: (), reward)
 
     calls: list[int] = []
 
@@ -162,9 +162,9 @@ def test_groups_whose_rewards_are_equal_are_replaced_a_bounded_number_of_times(j
         calls.append(1)
         return Assessment((0.5,) * len(pictures))
 
-    metrics = experience(constant, 2)(0).metrics
+    metrics = source(constant, 2)(0).metrics
     assert (metrics["resampled"], metrics["skipped"], len(calls)) == (4, 2, 3 * 2 * 4)
-    assert experience(constant, 0)(0).metrics["resampled"] == 0
+    assert source(constant, 0)(0).metrics["resampled"] == 0
     judged: list[str] = []
 
     def second_time(trajectory: Trajectory, pictures: list[np.ndarray]) -> Assessment:
@@ -173,7 +173,7 @@ def test_groups_whose_rewards_are_equal_are_replaced_a_bounded_number_of_times(j
         equal = trajectory.prompt == judged[0] and judged.count(judged[0]) <= 4
         return Assessment((0.5 if equal else len(judged) / 100,) * len(pictures))
 
-    metrics = experience(second_time, 2)(0).metrics
+    metrics = source(second_time, 2)(0).metrics
     assert (metrics["resampled"], metrics["skipped"]) == (1, 0)
 
 
@@ -187,11 +187,11 @@ def test_a_group_begins_where_a_person_changed_a_trajectory(janus: Janus, groups
     settings = replace(SMALL, prompts=1, rounds=2)
     prompts = world_prompts(0, 1)
     reference, nothing = Policy(janus).reference(), lambda *_: ()
-    experience = Experience(
+    source = RolloutSource(
         janus, reference, settings, slice(0, None), prompts, nothing, verifier.assess, branches=[start]
     )
-    assert experience(0).metrics["begun"] == settings.group
-    begun = experience.groups[-1]
+    assert source(0).metrics["begun"] == settings.group
+    begun = source.groups[-1]
     assert all(rollout.trajectory.segments[0].codes == image.codes for rollout in begun)
     assert all(t.segment >= 2 for rollout in begun for sequence in rollout.sequences for t in sequence.targets)
     write_trajectory(drawn, (), tmp_path / "branch")
@@ -207,7 +207,7 @@ def test_a_group_begins_where_a_person_changed_a_trajectory(janus: Janus, groups
 def test_rollout_and_training_agree_on_log_probabilities_and_the_clipped_share_is_logged(janus: Janus, groups):
     for rollout, fit in zip(groups[0], (0.1, 0.4, 0.2, 0.3), strict=True):
         rollout.fits = [fit]
-    graded, _ = graded_sequences(groups[:1], SMALL)
+    graded, _ = sequences_with_advantages(groups[:1], SMALL)
     batch, policy = collate(janus, graded), Policy(janus)
     objective = ClippedPolicyGradient(policy.reference(), 0.04, 0.2)
     with torch.no_grad():
@@ -216,13 +216,14 @@ def test_rollout_and_training_agree_on_log_probabilities_and_the_clipped_share_i
     assert float(metrics["rollout_difference"]) < 1e-4 and float(metrics["clip_fraction"]) == 0
     old, ratios = torch.zeros(4), torch.tensor([1.5, 1.5, 0.5, 0.5]).log()
     advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
-    assert clipped(ratios, old, advantage, 0.2).tolist() == [1, 0, 0, 1]  # as TRL counts them
+    assert clip_mask(ratios, old, advantage, 0.2).tolist() == [1, 0, 0, 1]  # as TRL counts them
 
 
 def test_text_or_images_alone_are_trained_where_it_is_asked_for(groups):
     group = [replace(each, fits=[fit]) for each, fit in zip(groups[0], (0.1, 0.4, 0.2, 0.3), strict=True)]
     graded = {
-        channels: graded_sequences([group], replace(SMALL, channels=channels))[0] for channels in ("text", "images")
+        channels: sequences_with_advantages([group], replace(SMALL, channels=channels))[0]
+        for channels in ("text", "images")
     }
     for channels, sequences in graded.items():
         kinds = {targets.kind for sequence in sequences for targets in sequence.targets}

@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from annotations.export.exporter import export
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.examples import PreferenceExample, ThoughtExample
 from model.images import encode_png
 from model.messages import MessageError

@@ -11,7 +11,7 @@ from torch.nn.functional import kl_div
 from training_rows import IMAGE, assistant, row, save, text, user
 
 from model.backends.checkpoint.saving import save_checkpoint
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.sequences import Codes
 from model.training.dataset import JUDGE_ROWS, DataError
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
@@ -19,7 +19,6 @@ from model.training.loop import Loop
 from model.training.policy import Policy
 from model.training.runs.folder import RunStart
 from model.training.runs.settings import LoopSettings
-from model.training.safeguards.opening import Safeguards, SafeguardSettings, held_out_figures, open_safeguards
 from model.training.safeguards.self_distillation import (
     DistillationSettings,
     Referenced,
@@ -30,6 +29,7 @@ from model.training.safeguards.self_distillation import (
     referenced,
     referenced_batch,
 )
+from model.training.safeguards.setup import ForgettingSafeguards, SafeguardSettings, held_out_figures, open_safeguards
 from model.training.sft import SftSettings, train
 from model.training.sources import DataFolder, open_distill_prompts
 from model.training.training_sequences import TrainingSequence, draw
@@ -100,8 +100,8 @@ def test_parts_add_up_to_the_divergence_of_the_whole(policy: Policy, known):
 
 def test_a_weight_of_zero_and_no_prompts_pull_nowhere(policy: Policy):
     loop = Loop(LoopSettings(1, 1e-3))
-    assert open_self_distillation(policy, loop, PROMPTS, DistillationSettings(distill=0.0), 0).shares(0) == []
-    assert open_self_distillation(policy, loop, [], DistillationSettings(), 0).shares(0) == []
+    assert open_self_distillation(policy, loop, PROMPTS, DistillationSettings(distill=0.0), 0).objectives(0) == []
+    assert open_self_distillation(policy, loop, [], DistillationSettings(), 0).objectives(0) == []
 
 
 def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tmp_path: Path):
@@ -117,7 +117,7 @@ def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tmp_path: Path)
             return [draw(janus, "a cat", [], None, (step,) * 64)]
 
         about, start = {"recipe": "sft", "parent": str(parent)}, RunStart(resume=resume)
-        train(janus, source, settings, tmp_path / name, about, start, Safeguards(PROMPTS))
+        train(janus, source, settings, tmp_path / name, about, start, ForgettingSafeguards(PROMPTS))
 
     def run(name: str, *ends: int, **changes: float) -> list[dict]:
         for end in ends:

@@ -19,7 +19,7 @@ from model.backends.derived_modules import PATCHING
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding import self_test
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 

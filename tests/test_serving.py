@@ -26,7 +26,7 @@ from model.backends.janus import Janus
 from model.backends.registry import backend_name, open_backend
 from model.backends.request import Request, RequestError, Task
 from model.decoding.janus_backend import JanusBackend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.finished_rollouts import pictures_of
 from model.events import (
     Event,

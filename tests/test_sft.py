@@ -18,7 +18,7 @@ from thoroughness import few
 
 from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.janus import PIXEL, Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.examples import JudgeExample
 from model.images import encode_png
 from model.sequences import Codes, Text

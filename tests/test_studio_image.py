@@ -13,7 +13,7 @@ from annotations.store.store import open_store
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.trajectory import StopReason

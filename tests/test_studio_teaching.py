@@ -37,8 +37,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def desk_of(store: Store, tiny: Janus, checkpoint: Path, settings: Settings, **options) -> TeachHandlers:
     checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
-    opening = partial(open_backend, device="cpu")
-    lessons = TeachingJobs(store, opening, lambda: {"tiny": str(checkpoint)}, **options)
+    opener = partial(open_backend, device="cpu")
+    lessons = TeachingJobs(store, opener, lambda: {"tiny": str(checkpoint)}, **options)
     return TeachHandlers(lessons, checkpoints, store, settings)
 
 

@@ -18,7 +18,7 @@ from annotations.export.jobs import folder_of
 from annotations.store.store import Store, open_store
 from model.training import sft
 from model.training.runs.estimate import config_of, estimate
-from model.training.runs.opening import Opening
+from model.training.runs.load_for_training import LoadOptions
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Mode, Settings
 from studio.training import launch, provenance
@@ -271,7 +271,7 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
 
 def test_memory_is_estimated_as_by_the_training_command(tiny_checkpoint: Path):
     whole, _ = bytes_of(str(tiny_checkpoint), "sft", ("--batch", "8"))
-    assert whole == estimate(config_of(tiny_checkpoint), Opening(), sft.SftSettings(batch=8).workload).total
+    assert whole == estimate(config_of(tiny_checkpoint), LoadOptions(), sft.SftSettings(batch=8).workload).total
     adapted, disk = bytes_of(str(tiny_checkpoint), "sft", ("--adapter", "lora", "--rank", "4", "--batch", "8"))
     assert adapted < whole and disk < whole
     with pytest.raises(RunError, match="--batch"):

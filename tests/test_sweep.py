@@ -6,7 +6,7 @@ from pathlib import Path
 
 from commands import run
 
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.sweep import development_prompts, write_settings
 from model.world.splits import GENEVAL, HARD, held_out, held_out_prompts
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.training.loop import Evaluation, Loop, Run, Share, StepData, prefetched
+from model.training.loop import Evaluation, Loop, ObjectiveBatches, Run, StepData, prefetched
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart
 from model.training.runs.settings import LoopSettings
@@ -35,7 +35,9 @@ def rows_at(step: int, parts: int = 2, scale: float = 1.0) -> StepData:
     generator = torch.Generator().manual_seed(step)
     inputs = torch.randn(8, 3, generator=generator) * scale
     batches = list(zip(inputs.chunk(parts), inputs.sum(1).chunk(parts), strict=True))
-    return StepData([Share(SquaredError(), batches, PADDING)], [f"row {step}.{n}" for n in range(2)], {"seen": 8})
+    return StepData(
+        [ObjectiveBatches(SquaredError(), batches, PADDING)], [f"row {step}.{n}" for n in range(2)], {"seen": 8}
+    )
 
 
 def train(out: Path, source=rows_at, settings: LoopSettings = SETTINGS, saved: list[dict] | None = None, **begins):
@@ -97,7 +99,7 @@ def test_a_loss_that_is_not_finite_stops_before_its_step_and_names_its_rows(tmp_
 
 
 def test_a_step_without_batches_moves_nothing(tmp_path: Path):
-    layer = train(tmp_path / "run", lambda step: StepData([Share(SquaredError(), [], PADDING)]))
+    layer = train(tmp_path / "run", lambda step: StepData([ObjectiveBatches(SquaredError(), [], PADDING)]))
     torch.manual_seed(0)
     assert torch.equal(layer.weight, torch.nn.Linear(3, 1).weight)
     assert log_of(tmp_path / "run")[0]["gradient_norm"] == 0

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer
 
-from model.training.grpo import clipped, policy_loss
+from model.training.grpo import clip_mask, policy_loss
 from model.training.preferences.losses import (
     LABEL_LOSSES,
     PAIR_LOSSES,
@@ -133,5 +133,5 @@ def test_grpos_loss_divergence_and_clipped_share_equal_trls_own(rows: dict[str, 
     assert float(of_completions.mean()) == pytest.approx(float(expected), abs=1e-6)
     metrics = own._metrics["train"]
     assert float((divergence * mask).sum() / mask.sum()) == pytest.approx(metrics["kl"][0], abs=1e-6)
-    share = float((clipped(new, old, each, 0.2) * mask).sum() / mask.sum())
+    share = float((clip_mask(new, old, each, 0.2) * mask).sum() / mask.sum())
     assert share == pytest.approx(metrics["clip_ratio/region_mean"][0], abs=1e-6) and share > 0.1

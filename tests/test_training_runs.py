@@ -18,7 +18,7 @@ from training_rows import row, save
 
 from model.backends.checkpoint import saving as folders
 from model.backends.checkpoint.saving import CheckpointError, check_replaceable, replacing, restore
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training import sft
 from model.training.dpo import DpoSettings
 from model.training.grpo import GrpoSettings

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training.batch import collate
 from model.training.benchmark.__main__ import own_log_prob, step_rates, unrewarded
 from model.training.benchmark.plain_loop import PlainLoop

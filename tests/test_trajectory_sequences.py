@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from model.backends.janus import Janus
 from model.backends.request import Request, Task
 from model.decoding.decoder import Decoder
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.rollout import rollout
 from model.decoding.sampling import Rule, log_probabilities
 from model.events import Preview, fold

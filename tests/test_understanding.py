@@ -7,7 +7,7 @@ import preloaded
 import torch
 
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training.embedded.network import sine_positions
 from model.training.embedded.understanding import (
     RelativeError,

@@ -15,7 +15,7 @@ from model.backends.request import Request, Task
 from model.decoding.detokenize import TextReader
 from model.decoding.engine import Engine
 from model.decoding.engine_thread import EngineThread
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.prepared_request import prepare
 from model.decoding.rollout import rollout
 from model.events import Event

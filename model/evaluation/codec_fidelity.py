@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.world.scene import random_scene, render
 from model.world.verifier import Reading, read
 

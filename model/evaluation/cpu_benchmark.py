@@ -24,7 +24,7 @@ from model.decoding.cpu.operations import Kernels, Operations
 from model.decoding.engine import Engine
 from model.decoding.kv_cache import CacheView
 from model.decoding.llama import Layer, shape_of
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.decoding.packed_weights import DecodingWeights, weights_by
 from model.events import Failed
 from model.trajectory import Sampling

@@ -24,7 +24,7 @@ from model.backends.checkpoint.parameters import parameters_file
 from model.backends.contract import GONE
 from model.backends.janus import Janus
 from model.backends.registry import DEFAULT
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.serving.deployment import ServingSettings
 from model.serving.remote_backend import RemoteBackend, open_remote
 from model.serving.start import start

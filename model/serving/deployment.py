@@ -60,10 +60,10 @@ class Drawing:
         self._token, self._weights = settings.token, weights
         self._source = settings.checkpoint  # that is open
         self._catching_up: asyncio.Future[int] | None = None
-        opening = partial(open_backend, device=settings.device, dtype=settings.dtype)
+        opener = partial(open_backend, device=settings.device, dtype=settings.dtype)
         options = ServingOptions(settings.at_once, settings.rounds, threads=max(1, int(settings.cpus)))
         name = serve.get_replica_context().replica_id.unique_id
-        self.replica = Replica(opening, settings.checkpoint, options, name=name)
+        self.replica = Replica(opener, settings.checkpoint, options, name=name)
         await self.refresh()  # a replica that is started late
 
     async def __call__(self, request: HttpRequest) -> Response:

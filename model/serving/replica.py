@@ -36,10 +36,10 @@ class Replica:
     """Made and called in one event loop; what computes runs in threads."""
 
     def __init__(
-        self, opening: Callable[[str], Backend], source: str, options: ServingOptions, *, name: str = ""
+        self, opener: Callable[[str], Backend], source: str, options: ServingOptions, *, name: str = ""
     ) -> None:
         """`name`: what reports call it. Raises CheckpointError."""
-        self._opening, self._options = opening, options
+        self._opener, self._options = opener, options
         self.name = name or str(os.getpid())
         self.version = 0
         self.at_once = 0  # drawings that have room
@@ -47,11 +47,11 @@ class Replica:
         self.sessions: Counter[str] = Counter()  # of the drawings under way
         self._latest = time.monotonic()  # when the last event was made
         self._paused = False
-        self._moved = asyncio.Condition()
+        self._state_changed = asyncio.Condition()
         self._updating = asyncio.Lock()
 
     def _opened(self, source: str) -> Backend:
-        backend = self._opening(source)
+        backend = self._opener(source)
         self.at_once = backend.serve(self._options)
         return backend
 
@@ -100,8 +100,8 @@ class Replica:
 
     async def events(self, request: Request) -> AsyncIterator[list[Event]]:
         """As `lines`, the events themselves."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: not self._paused)
+        async with self._state_changed:
+            await self._state_changed.wait_for(lambda: not self._paused)
             self.sessions[request.session] += 1
             backend = self.backend
         if self.running == 1:
@@ -114,8 +114,8 @@ class Replica:
         finally:
             making.stop.set()
             self.sessions -= Counter([request.session])
-            async with self._moved:
-                self._moved.notify_all()
+            async with self._state_changed:
+                self._state_changed.notify_all()
 
     async def update(self, update: Update) -> int:
         """Serve what it says, unless that is older than what is served; the version that is served then.
@@ -138,13 +138,13 @@ class Replica:
     async def _load(self, weights: bytes) -> None:
         self._paused = True
         try:
-            async with self._moved:
-                await self._moved.wait_for(lambda: not self.running)
+            async with self._state_changed:
+                await self._state_changed.wait_for(lambda: not self.running)
             await asyncio.to_thread(self.backend.load_weights, weights)
         finally:
             self._paused = False
-            async with self._moved:
-                self._moved.notify_all()
+            async with self._state_changed:
+                self._state_changed.notify_all()
 
 
 class Making:

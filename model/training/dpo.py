@@ -40,10 +40,10 @@ from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.opening import add_opening, open_to_train, opening_of
-from model.training.safeguards.opening import (
+from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
+from model.training.safeguards.setup import (
     NO_SAFEGUARDS,
-    Safeguards,
+    ForgettingSafeguards,
     add_safeguards,
     open_safeguards,
 )
@@ -102,7 +102,7 @@ def train(
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
-    safeguards: Safeguards = NO_SAFEGUARDS,
+    safeguards: ForgettingSafeguards = NO_SAFEGUARDS,
 ) -> None:
     """Train on pairs; raises LossError and what `train_from_reference` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace, settings: DpoSettings, start: RunStart) -
     check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(arguments.checkpoint)
     check_memory(arguments, settings)
-    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
+    janus = open_for_training(arguments.checkpoint, load_options_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, PREFERENCE_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "dpo", "settings": asdict(settings), **about}
     safeguards = open_safeguards(janus, arguments, settings, settings.seed, PREFERENCE_ROWS)
@@ -132,13 +132,13 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 def diffusion_options(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
     add_data(parser, "image_pref", required=True)
-    add_opening(parser, "the pipeline to start from, and the reference (default: painter)", default="painter")
+    add_load_options(parser, "the pipeline to start from, and the reference (default: painter)", default="painter")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_backend(parser)
     add_data(parser, "judge_pref, thought_pref or image_pref", required=True)
-    add_opening(parser, "what to start from, and the reference")
+    add_load_options(parser, "what to start from, and the reference")
     add_safeguards(parser)
 
 

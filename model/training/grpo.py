@@ -23,16 +23,16 @@ import torch
 from model.backends.checkpoint.loading import CheckpointError
 from model.backends.contract import Backend, UnavailableError
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.finished_rollouts import RolloutError
 from model.evaluation.fixed_prompts import FixedPrompts
 from model.serving.policy_replicas import open_replicas, send_weights
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
-from model.training.loop import Loop, Share, StepData
+from model.training.grpo_loss import clip_mask, policy_loss
+from model.training.loop import Loop, ObjectiveBatches, StepData
 from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
-from model.training.rewards.policy_loss import clipped, policy_loss
 from model.training.rewards.registry import Reward, RewardChoice, read_choice, weighted_reward
 from model.training.rollouts import (
     GroupStart,
@@ -47,14 +47,14 @@ from model.training.rollouts import (
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
 from model.training.runs.settings import LoopSettings
 from model.training.runs.state import fingerprint
 from model.training.safeguards.critic_agreement import add_agreement, check_agreement
 from model.training.safeguards.evaluations import EvaluationSettings
-from model.training.safeguards.opening import evaluation_of, fixed_prompts
 from model.training.safeguards.reward_watch import watching
-from model.training.sft import CrossEntropy, cross_entropy_share
+from model.training.safeguards.setup import evaluation_of, fixed_prompts
+from model.training.sft import CrossEntropy, cross_entropy_batches
 from model.training.sources import SequenceSource, open_branches, open_prompts, open_rehearsal
 from model.training.training_sequences import TokenKind, TrainingSequence, with_advantages
 from model.trajectory import Image, Reflection, Trajectory
@@ -87,9 +87,9 @@ class GrpoSettings(EvaluationSettings):
     warmup: int = 10  # first steps, over which the rates rise
     weight_decay: float = 0.0  # AdamW's
     beta: float = 0.04  # weight of the KL divergence to the reference
-    clip_ratio: float = 0.2  # of the probability ratio, where a batch is used more than once
+    clip_range: float = 0.2  # ε: the probability ratio is clipped to 1 ± ε, where a batch is used more than once
     updates: int = 1  # optimizer steps per batch of rollouts
-    clip: float = 1.0  # gradient norm
+    max_grad_norm: float = 1.0  # to which gradients are clipped
     micro_batch: int = 16  # sequences per forward pass
     precision: str = "no"  # or bf16; the rollouts stay exact
     save_every: int = 25  # steps; 0 only at the end
@@ -104,7 +104,7 @@ class GrpoSettings(EvaluationSettings):
             learning_rate=self.learning_rate,
             warmup=self.warmup,
             weight_decay=self.weight_decay,
-            clip=self.clip,
+            max_grad_norm=self.max_grad_norm,
             precision=self.precision,
             save_every=self.save_every,
             seed=self.seed,
@@ -176,7 +176,9 @@ def _image_numbers(trajectory: Trajectory) -> list[int | None]:
     return numbers
 
 
-def graded_sequences(groups: Sequence[Sequence[Rollout]], settings: GrpoSettings) -> tuple[list[TrainingSequence], int]:
+def sequences_with_advantages(
+    groups: Sequence[Sequence[Rollout]], settings: GrpoSettings
+) -> tuple[list[TrainingSequence], int]:
     """The sequences of all groups whose rewards differ, with advantages, and how many groups were skipped. Weights make
     the mean over a trajectory's tokens, then over trajectories."""
     graded: list[TrainingSequence] = []
@@ -205,12 +207,13 @@ def _of_channel(sequence: TrainingSequence, settings: GrpoSettings) -> TrainingS
 
 @dataclass(frozen=True)
 class ClippedPolicyGradient:
-    """GRPO's objective on the batches of one step; `before`: what policy and reference said of them at first."""
+    """GRPO's objective on the batches of one step; `initial_log_probs`: by batch, those of policy and reference before
+    the first of the step's updates, (A,) each."""
 
     reference: Policy
     beta: float
-    clip_ratio: float
-    before: dict[Batch, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    clip_range: float
+    initial_log_probs: dict[Batch, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def totals(self, batch: Batch) -> dict[str, float]:
         known = int(batch.rollout_log_probs.isfinite().sum())
@@ -221,19 +224,19 @@ class ClippedPolicyGradient:
         self, policy: torch.nn.Module, batch: Batch, totals: Mapping[str, float]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         scores = policy(batch)
-        if batch not in self.before:
+        if batch not in self.initial_log_probs:
             with torch.no_grad():
-                self.before[batch] = scores.log_probs.detach(), self.reference(batch).untruncated
+                self.initial_log_probs[batch] = scores.log_probs.detach(), self.reference(batch).untruncated
         device = scores.log_probs.device
         advantage, weight, real = (
             column.to(device) for column in (batch.advantages, batch.weights, batch.target_kinds != PADDING)
         )
-        loss, divergence = policy_loss(
-            scores.log_probs, *self.before[batch], advantage, self.beta, self.clip_ratio, scores.untruncated
+        loss, kl = policy_loss(
+            scores.log_probs, *self.initial_log_probs[batch], advantage, self.beta, self.clip_range, scores.untruncated
         )
-        old = self.before[batch][0]
-        outside = clipped(scores.log_probs, old, advantage, self.clip_ratio)
-        means = {"loss": loss, "kl": divergence, "entropy": scores.entropies, "clip_fraction": outside}
+        old = self.initial_log_probs[batch][0]
+        outside = clip_mask(scores.log_probs, old, advantage, self.clip_range)
+        means = {"loss": loss, "kl": kl, "entropy": scores.entropies, "clip_fraction": outside}
         metrics = {name: (values * real).sum() / max(totals["tokens"], 1) for name, values in means.items()}
         rollout = batch.rollout_log_probs.to(device)
         apart = torch.where(rollout.isfinite(), old - rollout, 0.0).abs()
@@ -242,13 +245,13 @@ class ClippedPolicyGradient:
 
 
 @dataclass
-class Experience:
+class RolloutSource:
     """Rollouts of every step, as data for the loop."""
 
     janus: Janus
     reference: Policy
     settings: GrpoSettings
-    own: slice  # this process's part of a step's prompts
+    rank_slice: slice  # this process's part of a step's prompts
     prompts: Callable[[int], Sequence[Prompt]]
     rehearsal: SequenceSource
     reward: Reward
@@ -261,8 +264,8 @@ class Experience:
 
     def __call__(self, step: int) -> StepData:
         settings, janus = self.settings, self.janus
-        prompts = self.prompts(step)[self.own]
-        rng = random.Random(f"{settings.seed} {step} {self.own.start} rollouts")
+        prompts = self.prompts(step)[self.rank_slice]
+        rng = random.Random(f"{settings.seed} {step} {self.rank_slice.start} rollouts")
         with self.whole():
             self.send()
             drawn = self._rolled_out(step, dict(enumerate(prompts)))
@@ -272,24 +275,28 @@ class Experience:
             wrong += rng.sample(self.branches, 1) if self.branches else []
             begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng, self.replicas)
         self.groups = groups + begun
-        graded, skipped = graded_sequences(self.groups, settings)
-        objective = ClippedPolicyGradient(self.reference, settings.beta, settings.clip_ratio)
-        shares = [Share(objective, micro_batches(janus, graded, settings.micro_batch), padding_batch(janus))]
+        graded, skipped = sequences_with_advantages(self.groups, settings)
+        objective = ClippedPolicyGradient(self.reference, settings.beta, settings.clip_range)
+        objectives = [
+            ObjectiveBatches(objective, micro_batches(janus, graded, settings.micro_batch), padding_batch(janus))
+        ]
         names = [f"“{prompt.text}”" for prompt in prompts]
         if settings.rehearsal:
-            rehearsed = list(self.rehearsal(step, self.own))
+            rehearsed = list(self.rehearsal(step, self.rank_slice))
             cross_entropy = CrossEntropy(settings.rehearsal_share, "rehearsed_")
-            shares.append(cross_entropy_share(janus, cross_entropy, rehearsed, 2))
+            objectives.append(cross_entropy_batches(janus, cross_entropy, rehearsed, 2))
             names += [sequence.name for sequence in rehearsed]
         counts = {"skipped": skipped, "resampled": resampled}
-        return StepData(shares, names, statistics(drawn + begun, settings.rounds) | watched | counts)
+        return StepData(objectives, names, statistics(drawn + begun, settings.rounds) | watched | counts)
 
     def _rolled_out(self, step: int, prompts: Mapping[int, Prompt]) -> list[list[Rollout]]:
         """A group of each prompt, by its place among this process's own."""
         settings = self.settings
         starts: list[GroupStart] = []
         for at, prompt in prompts.items():
-            rng = random.Random(f"{settings.seed} {step} {self.own.start + at * (self.own.step or 1)} rollouts")
+            rng = random.Random(
+                f"{settings.seed} {step} {self.rank_slice.start + at * (self.rank_slice.step or 1)} rollouts"
+            )
             [start] = starts_of(self.janus, [prompt], settings.thinking, settings.thinking_hard, rng)
             starts.append(replace(start, seed=rng.getrandbits(62)))
         rng = random.Random()
@@ -304,7 +311,7 @@ class Experience:
             if not equal:
                 break
             further = step + attempt * FURTHER
-            others = self.prompts(further)[self.own]
+            others = self.prompts(further)[self.rank_slice]
             for at, group in zip(equal, self._rolled_out(further, {at: others[at] for at in equal}), strict=True):
                 groups[at] = group
             resampled += len(equal)
@@ -337,19 +344,19 @@ def train(
     options: dict[str, Any] = {"whole": loop.whole, "branches": branches}
     if replicas is not None:
         options |= {"replicas": replicas, "send": partial(send_weights, janus, replicas, loop.accelerator)}
-    experience = Experience(janus, frozen, settings, loop.own, prompts, rehearsal, reward, **options)
+    source = RolloutSource(janus, frozen, settings, loop.rank_slice, prompts, rehearsal, reward, **options)
     hooks: dict[str, Any] = {}
     if settings.watch:
-        watch, experience.watch = watching(weighted_reward(read_choice(settings.watch).weights), loop, out)
+        watch, source.watch = watching(weighted_reward(read_choice(settings.watch).weights), loop, out)
         hooks["stateful"] = {"watch": watch}
 
     def saved(step: int) -> None:
-        if experience.groups:  # none where a finished run is resumed
-            contact_sheet(experience.groups).save(out.parent / f"{out.name}-{step:05d}.png")
+        if source.groups:  # none where a finished run is resumed
+            contact_sheet(source.groups).save(out.parent / f"{out.name}-{step:05d}.png")
 
     evaluation = evaluation_of(policy, loop, out, settings, fixed)
     hooks |= {"saved": saved, "printed_every": 1, "evaluation": evaluation}
-    loop.train(network_run(janus, policy, out, provenance | about, start, **hooks), experience)
+    loop.train(network_run(janus, policy, out, provenance | about, start, **hooks), source)
 
 
 def run(arguments: argparse.Namespace, settings: GrpoSettings, start: RunStart) -> None:
@@ -360,8 +367,8 @@ def run(arguments: argparse.Namespace, settings: GrpoSettings, start: RunStart) 
     RunPaths(arguments.out).check(arguments.checkpoint)
     published_contexts = False if arguments.own_contexts else None
     check_memory(arguments, settings)
-    janus = open_to_train(
-        arguments.checkpoint, opening_of(arguments), seed=settings.seed, published_contexts=published_contexts
+    janus = open_for_training(
+        arguments.checkpoint, load_options_of(arguments), seed=settings.seed, published_contexts=published_contexts
     )
     if janus.sampling.published_contexts:
         why = "draws in the contexts of Janus-Pro-R1's published code, in which no token can be scored"
@@ -389,7 +396,7 @@ def run(arguments: argparse.Namespace, settings: GrpoSettings, start: RunStart) 
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    add_opening(parser)
+    add_load_options(parser)
     add_agreement(parser)
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
     branches = "trajectories that people changed: every step one more group begins at such a change"

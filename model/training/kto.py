@@ -34,10 +34,10 @@ from model.training.preferences.rows import LABELLED_ROWS, MismatchedRows
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.opening import add_opening, open_to_train, opening_of
-from model.training.safeguards.opening import (
+from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
+from model.training.safeguards.setup import (
     NO_SAFEGUARDS,
-    Safeguards,
+    ForgettingSafeguards,
     add_safeguards,
     open_safeguards,
 )
@@ -130,7 +130,7 @@ def train(
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
-    safeguards: Safeguards = NO_SAFEGUARDS,
+    safeguards: ForgettingSafeguards = NO_SAFEGUARDS,
 ) -> None:
     """Train on labelled reflections; raises what `train_from_reference` raises, and DataError for a folder of one."""
     estimates = settings.loss == "kto"
@@ -150,7 +150,7 @@ def run(arguments: argparse.Namespace, settings: KtoSettings, start: RunStart) -
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
     check_memory(arguments, settings)
-    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
+    janus = open_for_training(arguments.checkpoint, load_options_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, LABELLED_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "kto", "settings": asdict(settings), **about}
     safeguards = open_safeguards(janus, arguments, settings, settings.seed, LABELLED_ROWS)
@@ -159,7 +159,7 @@ def run(arguments: argparse.Namespace, settings: KtoSettings, start: RunStart) -
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "judge_kto", required=True)
-    add_opening(parser, "what to start from, and the reference")
+    add_load_options(parser, "what to start from, and the reference")
     add_safeguards(parser)
 
 

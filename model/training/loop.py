@@ -50,8 +50,8 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class Share:
-    """An objective and this process's micro-batches of it. `padding`: a batch that contributes nothing, for a process
+class ObjectiveBatches:
+    """An objective and this process's micro-batches for it. `padding`: a batch that contributes nothing, for a process
     that has fewer batches than another; needed where numbers may differ."""
 
     objective: Objective
@@ -63,7 +63,7 @@ class Share:
 class StepData:
     """What one step learns from. `names` of rows appear in errors; `metrics` are averaged over processes."""
 
-    shares: Sequence[Share]
+    objectives: Sequence[ObjectiveBatches]
     names: Sequence[str] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -101,7 +101,7 @@ class Run:
     saved: Callable[[int], None] = lambda step: None  # called in the first process after a save
     printed_every: int = 10  # steps
     trained: Any = None  # what the state holds, with state_dict and load_state_dict, in place of the whole network
-    units: Sequence[torch.nn.Module] = ()  # that are gathered each by itself where weights are sharded
+    fsdp_units: Sequence[torch.nn.Module] = ()  # that are gathered each by itself where weights are sharded
     stateful: Mapping[str, Any] = field(default_factory=dict)  # what else the state holds, the same in all processes
 
 
@@ -116,7 +116,9 @@ class Loop:
         self.sharded = settings.sharding != "none" and self.processes > 1
         if self.sharded and settings.muon:
             raise TrainingError("Muon reads whole matrices, which --sharding takes apart; leave out one of them")
-        self.own = slice(self.accelerator.process_index, None, self.processes)  # this process's part of a step's items
+        self.rank_slice = slice(
+            self.accelerator.process_index, None, self.processes
+        )  # this process's part of a step's items
         torch.manual_seed(settings.seed)
 
     def train(self, run: Run, source: Source) -> None:
@@ -132,7 +134,7 @@ class Loop:
             clock = Clock(first, self.settings.steps)
             for step in range(first, self.settings.steps):
                 data = source(step)
-                metrics = self._observed(step, data, log, clock) | (before if step == first else {})
+                metrics = self._step_and_log(step, data, log, clock) | (before if step == first else {})
                 metrics |= self._evaluated(step + 1)
                 log.write({"step": step, **clock.times(), **metrics})
                 track(self.accelerator, {"step": step, **metrics})
@@ -155,7 +157,7 @@ class Loop:
         settings, self.run = self.settings, run
         run.network.to(self.accelerator.device)  # all of it, also where only a part is trained
         if self.sharded:
-            shard(run.module, run.units, self.accelerator.device)
+            shard(run.module, run.fsdp_units, self.accelerator.device)
         trained = [p for p in run.module.parameters() if p.requires_grad]
         self.optimizers = new_optimizers(
             trained, settings.learning_rate, settings.weight_decay, settings.muon, run.matrices
@@ -192,14 +194,14 @@ class Loop:
         start_tracker(self.accelerator, self.settings.track, RunPaths(run.out), run.provenance.get("settings", {}))
         return first, Log(path, self.accelerator, steps=steps, first=first, every=run.printed_every)
 
-    def _observed(self, step: int, data: StepData, log: Log, clock: "Clock") -> dict[str, Any]:
+    def _step_and_log(self, step: int, data: StepData, log: Log, clock: "Clock") -> dict[str, Any]:
         """A step, its speed and its alarms. An error of training is logged before it is raised."""
         try:
             metrics: dict[str, Any] = self._step(step, data)
         except TrainingError as error:
             log.write({"step": step, **clock.times(), "alarms": [f"not finite: {error}"]})
             raise
-        counts = [token_counts(batch) for share in data.shares for batch in share.batches]
+        counts = [token_counts(batch) for part in data.objectives for batch in part.batches]
         metrics |= clock.after(step, *summed(self.accelerator, map(sum, zip(*counts, (0, 0, 0), strict=True))))
         if alarms := self.alarms.of(metrics):
             metrics["alarms"] = alarms
@@ -211,9 +213,9 @@ class Loop:
         metrics: dict[str, float] = {}
         try:
             for _ in range(self.settings.updates):
-                metrics = self._backward(data.shares)
+                metrics = self._backward(data.objectives)
                 check_finite(metrics)
-                metrics["gradient_norm"] = self._descend()
+                metrics["gradient_norm"] = self._optimizer_step()
         except TrainingError as error:
             names = ", ".join(dict.fromkeys(name or "a row without a name" for name in data.names))
             raise TrainingError(
@@ -226,18 +228,18 @@ class Loop:
         means = (value / self.processes for value in summed(self.accelerator, data.metrics.values()))
         return dict(zip(data.metrics, means, strict=True)) | metrics
 
-    def _backward(self, shares: Sequence[Share]) -> dict[str, float]:
-        """Gradients of all shares; their metrics, over all processes. Gradients are exchanged with the last batch."""
-        counts = self._most([len(share.batches) for share in shares])
+    def _backward(self, objectives: Sequence[ObjectiveBatches]) -> dict[str, float]:
+        """Gradients of all objectives; their metrics, over all processes. Gradients are reduced with the last batch."""
+        counts = self._most([len(part.batches) for part in objectives])
         work: list[tuple[Objective, Any, dict[str, float]]] = []
-        for share, count in zip(shares, counts, strict=True):
-            batches = [*share.batches, *[share.padding] * (max(count, 1) - len(share.batches))]
+        for part, count in zip(objectives, counts, strict=True):
+            batches = [*part.batches, *[part.padding] * (max(count, 1) - len(part.batches))]
             own: dict[str, float] = {}
             for batch in batches:
-                for name, value in share.objective.totals(batch).items():
+                for name, value in part.objective.totals(batch).items():
                     own[name] = own.get(name, 0) + value
             totals = dict(zip(own, summed(self.accelerator, own.values()), strict=True))
-            work += [(share.objective, batch, totals) for batch in batches]
+            work += [(part.objective, batch, totals) for batch in batches]
         sums: dict[str, torch.Tensor] = {}
         for number, (objective, batch, totals) in enumerate(work, 1):
             exchanged = nullcontext() if number == len(work) else self.accelerator.no_sync(self.module)
@@ -256,9 +258,9 @@ class Loop:
         every = self.accelerator.gather(torch.tensor([counts], device=self.accelerator.device))
         return every.view(-1, len(counts)).amax(0).tolist()
 
-    def _descend(self) -> float:
+    def _optimizer_step(self) -> float:
         """One clipped step; the gradient's norm before. Raises TrainingError before it where that is not finite."""
-        clipped: Any = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
+        clipped: Any = self.accelerator.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
         norm = float(clipped.full_tensor() if isinstance(clipped, DTensor) else clipped)
         check_finite({"gradient_norm": norm})
         for optimizer in self.prepared:

@@ -166,7 +166,7 @@ def network_run(
     def save(about: dict[str, Any]) -> None:
         write_checkpoint(janus, out, about)
 
-    options["units"] = janus.network.model.language_model.layers
+    options["fsdp_units"] = janus.network.model.language_model.layers
     return Run(module, janus.network, out, provenance, save, layer_matrices(janus), start, **options)
 
 

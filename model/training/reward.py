@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from model.training.dataset import DataError, RowBounds
-from model.training.loop import Evaluation, Loop, Run, Share, StepData, prefetched
+from model.training.loop import Evaluation, Loop, ObjectiveBatches, Run, StepData, prefetched
 from model.training.policy import network_run, write_checkpoint
 from model.training.preferences.losses import reward_losses
 from model.training.rewards.reward_network import (
@@ -32,7 +32,7 @@ from model.training.rewards.reward_network import (
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
 from model.training.runs.settings import ShardedSettings
 from model.training.sources import Indexed, WeightedRows, add_data, add_held_out, mixed_source, open_data
 
@@ -113,10 +113,10 @@ def train(
     padding = reward_batch(janus, [replace(data[0].rows[0], weight=0.0)])
 
     def step_data(step: int) -> StepData:
-        rows: list[RewardRow] = source(step, loop.own)
+        rows: list[RewardRow] = source(step, loop.rank_slice)
         some = [rows[at : at + settings.micro_batch] for at in range(0, len(rows), settings.micro_batch)]
         batches = [reward_batch(janus, each) for each in some]
-        return StepData([Share(objective, batches, padding)], [row.name for row in rows])
+        return StepData([ObjectiveBatches(objective, batches, padding)], [row.name for row in rows])
 
     def save(about: dict[str, Any]) -> None:
         write_checkpoint(janus, out, about, {HEAD: network.head.state_dict()})
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace, settings: RewardSettings, start: RunStart
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
     check_memory(arguments, settings)
-    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
+    janus = open_for_training(arguments.checkpoint, load_options_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, REWARD_ROWS, RowBounds())
     held_out: list[Indexed] = []
     if arguments.held_out:
@@ -148,7 +148,7 @@ def run(arguments: argparse.Namespace, settings: RewardSettings, start: RunStart
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "reward or image_pref", required=True)
     add_held_out(parser)
-    add_opening(parser)
+    add_load_options(parser)
 
 
 def main() -> None:

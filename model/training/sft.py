@@ -18,16 +18,16 @@ import torch
 from model.backends.janus import Janus
 from model.training.batch import KINDS, Batch, micro_batches, padding_batch
 from model.training.dataset import SFT_ROWS, DataError, RowBounds
-from model.training.loop import Loop, Share, StepData, prefetched
+from model.training.loop import Loop, ObjectiveBatches, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
 from model.training.runs.settings import LoopSettings, ShardedSettings
-from model.training.safeguards.opening import (
+from model.training.safeguards.setup import (
     NO_SAFEGUARDS,
-    Safeguards,
+    ForgettingSafeguards,
     SafeguardSettings,
     add_safeguards,
     open_safeguards,
@@ -100,12 +100,12 @@ class CrossEntropy:
         return self.share * weighted, {f"{self.prefix}{name}": value for name, value in metrics.items()}
 
 
-def cross_entropy_share(
+def cross_entropy_batches(
     janus: Janus, objective: CrossEntropy, sequences: list[TrainingSequence], parts: int, multiple: int = 1
-) -> Share:
+) -> ObjectiveBatches:
     """The sequences in `parts` micro-batches."""
     most = max(1, -(-len(sequences) // parts))
-    return Share(objective, micro_batches(janus, sequences, most, multiple), padding_batch(janus))
+    return ObjectiveBatches(objective, micro_batches(janus, sequences, most, multiple), padding_batch(janus))
 
 
 def train(
@@ -115,12 +115,12 @@ def train(
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
-    safeguards: Safeguards = NO_SAFEGUARDS,
+    safeguards: ForgettingSafeguards = NO_SAFEGUARDS,
 ) -> None:
     """Train on a source's sequences, pulled to the checkpoint and evaluated by the safeguards; raises what `Loop.train`
     raises."""
     policy, loop = Policy(janus), Loop(settings.loop)
-    guard = safeguards.begin(policy, loop, out, settings, settings.seed)
+    active = safeguards.begin(policy, loop, out, settings, settings.seed)
     if settings.compile:
         for part in (janus.network.model.language_model, janus.network.model.vision_model.encoder):
             part.compile(dynamic=True)
@@ -128,13 +128,13 @@ def train(
     objective = CrossEntropy(verdict_threshold=settings.verdict_threshold)
 
     def data(step: int) -> StepData:
-        sequences = list(source(step, loop.own))
+        sequences = list(source(step, loop.rank_slice))
         multiple = 32 if settings.compile else 1
-        share = cross_entropy_share(janus, objective, sequences, settings.micro_batches, multiple)
-        return StepData([share, *guard.shares(step)], [sequence.name for sequence in sequences])
+        batches = cross_entropy_batches(janus, objective, sequences, settings.micro_batches, multiple)
+        return StepData([batches, *active.objectives(step)], [sequence.name for sequence in sequences])
 
     with prefetched(data, settings.steps) as ahead:
-        loop.train(network_run(janus, policy, out, provenance, start, evaluation=guard.evaluation), ahead)
+        loop.train(network_run(janus, policy, out, provenance, start, evaluation=active.evaluation), ahead)
 
 
 def run(arguments: argparse.Namespace, settings: SftSettings, start: RunStart) -> None:
@@ -142,7 +142,7 @@ def run(arguments: argparse.Namespace, settings: SftSettings, start: RunStart) -
     check_sources(arguments, settings.batch)
     RunPaths(arguments.out).check(arguments.checkpoint)
     check_memory(arguments, settings)
-    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
+    janus = open_for_training(arguments.checkpoint, load_options_of(arguments), seed=settings.seed)
     bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
     source, about = open_sources(janus, arguments, settings.batch, settings.mixture, settings.seed, bounds)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings), **about}
@@ -152,7 +152,7 @@ def run(arguments: argparse.Namespace, settings: SftSettings, start: RunStart) -
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
-    add_opening(parser)
+    add_load_options(parser)
     add_safeguards(parser)
 
 

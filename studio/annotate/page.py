@@ -39,7 +39,7 @@ def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: Te
         _table(desk, PanelHandlers(store, settings), teaching)
 
 
-def _table(desk: AnnotateHandlers, opening: PanelHandlers, teaching: TeachHandlers) -> None:
+def _table(desk: AnnotateHandlers, panel_handlers: PanelHandlers, teaching: TeachHandlers) -> None:
     dialogs = keys_dialog("annotate-keys", KEYS) + keys_dialog("sheet-keys", SHEET_KEYS)
     gr.HTML(dialogs, apply_default_css=False, js_on_load=KEYBOARD)
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
@@ -65,7 +65,7 @@ def _table(desk: AnnotateHandlers, opening: PanelHandlers, teaching: TeachHandle
         undo = gr.Button("Undo", elem_id="annotate-undo", size="sm", scale=0)
         gr.Button("Keys", elem_id="annotate-help", size="sm", scale=0)
         teach = teach_button()
-    opened = panels(opening, place, token)
+    opened = panels(panel_handlers, place, token)
     learnt = gr.HTML(elem_id="annotate-learnt", **PLAIN)
     with gr.Row(elem_id="annotate", visible=False) as table:
         with gr.Column(scale=4, min_width=320, elem_id="annotate-seen"):

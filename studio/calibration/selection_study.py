@@ -25,7 +25,7 @@ from annotations.store.trajectory_columns import category
 from model.backends.contract import CheckpointError
 from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.bootstrap import Mean, Proportion, difference
 from model.evaluation.finished_rollouts import pictures_of
 from model.training.rewards.registry import open_reward

@@ -26,16 +26,16 @@ class Checkpoints:
         others: Sequence[str] = (),
         mode: Mode = Mode.LOCAL,
         serving: Callable[[Backend], Serving] | None = None,
-        opening: Callable[[str], Backend] = open_backend,
+        opener: Callable[[str], Backend] = open_backend,
     ) -> None:
         """`others`: as `open_backend` takes them. Visitors (`mode`) never learn where these lie.
-        `serving`: what makes their events, see Generator; `opening`: how one is opened. Raises CheckpointError for two
+        `serving`: what makes their events, see Generator; `opener`: opens one. Raises CheckpointError for two
         of one name.
         """
         self.first = first
         self._mode = mode
         self._serving = serving
-        self._opening = opening
+        self._opener = opener
         self._loaded = {first.name: first}
         self._sources = {backend_name(source): source for source in others}
         self._loading = threading.Lock()
@@ -82,7 +82,7 @@ class Checkpoints:
 
     def _opened(self, name: str) -> Generator:
         try:
-            backend = self._opening(self._sources[name])
+            backend = self._opener(self._sources[name])
             serving = self._serving(backend) if self._serving else None
             return Generator(backend, self.first.store, serving, share=self.first.share)
         except (CheckpointError, RuntimeError) as error:  # the latter where there is no room for a cache

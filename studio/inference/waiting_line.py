@@ -49,7 +49,7 @@ class WaitingLine:
         self._at_once = at_once
         self._running = 0
         self._waiting: deque[Request] = deque()
-        self._moved = threading.Condition()
+        self._state_changed = threading.Condition()
 
     def events(self, request: Request) -> Iterator[Event | QueuePosition]:
         """A request's events as the backend makes them, until it ends."""
@@ -88,13 +88,13 @@ class WaitingLine:
                 message = f"{type(error).__name__}: {error}"
                 made.put(Failed(trajectory_id=request.id, segment=latest.segment, t_ms=latest.t_ms, error=message))
         finally:
-            with self._moved:
+            with self._state_changed:
                 self._running -= 1
-                self._moved.notify_all()
+                self._state_changed.notify_all()
             made.put(None)
 
     def _join(self, request: Request) -> None:
-        with self._moved:
+        with self._state_changed:
             waiting = self._running + len(self._waiting) - self._at_once
             if waiting >= MOST_WAITING:
                 raise QueueFull(f"{waiting} drawings are waiting already; come back in a minute.")
@@ -106,19 +106,19 @@ class WaitingLine:
         def has_place() -> bool:
             return self._running < self._at_once and self._waiting[0] is request
 
-        with self._moved:
-            if not self._moved.wait_for(has_place, PATIENCE):
+        with self._state_changed:
+            if not self._state_changed.wait_for(has_place, PATIENCE):
                 return next(place for place, other in enumerate(self._waiting) if other is request)
             self._waiting.popleft()
             self._running += 1
-            self._moved.notify_all()
+            self._state_changed.notify_all()
             return None
 
     def _give_up(self, request: Request) -> None:
         """Leave the line, if it still stands there."""
-        with self._moved:
+        with self._state_changed:
             self._waiting = deque(other for other in self._waiting if other is not request)
-            self._moved.notify_all()
+            self._state_changed.notify_all()
 
 
 def _either(*asked: Callable[[], bool]) -> bool:

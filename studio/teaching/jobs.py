@@ -28,7 +28,7 @@ from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.inference.generator import Generator
 from studio.inference.waiting_line import WaitingLine
 from studio.teaching.corrections import Correction, count_written, write_rows
-from studio.training.launch import let_draw
+from studio.training.launch import set_offered
 from studio.training.runs import ENDED, SOURCES, RunRequest, TrainingRun, read_json, read_run
 from studio.training.supervisor import ROOT
 
@@ -80,7 +80,7 @@ class TeachingJobs:
     """The lessons of a studio. Every method may be called from any thread."""
 
     store: Store
-    opening: Callable[[str], Backend]
+    opener: Callable[[str], Backend]
     sources: Callable[[], dict[str, str]]  # by name, what can be trained
     limit: float = LIMIT
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -175,7 +175,7 @@ class TeachingJobs:
                 raise TeachingError("there is nothing to keep")
             run = _as_run(taught, place, person)
             checkpoints.add(str(run.out))
-            let_draw(run, draws=True)
+            set_offered(run, offered=True)
             self.drop(person)
             return run.name
 
@@ -196,7 +196,7 @@ class TeachingJobs:
             return
         self._running = None
         try:
-            backend = self.opening(str(running.folder / running.name))
+            backend = self.opener(str(running.folder / running.name))
         except CheckpointError as error:
             self._failed[running.person] = str(error)
             return

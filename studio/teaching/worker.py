@@ -25,7 +25,7 @@ from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
 from model.training.adapters.teaching import TeachingSettings, teach, verdicts_right

@@ -145,7 +145,7 @@ class TrainingHandlers:
             if not can_draw(run):
                 raise RunError(f"{run.name} has saved nothing to draw with")
             self.checkpoints.add(str(run.out))
-            launch.let_draw(run, draws=True)
+            launch.set_offered(run, offered=True)
 
         return self._act(chosen, request, offer, "It is in the menus of Draw, Compare, Image and projects now.")
 
@@ -154,7 +154,7 @@ class TrainingHandlers:
 
         def withdraw(run: TrainingRun) -> None:
             self.checkpoints.remove(str(run.out))
-            launch.let_draw(run, draws=False)
+            launch.set_offered(run, offered=False)
 
         return self._act(chosen, request, withdraw, "It is in no menu any more.")
 
@@ -216,9 +216,9 @@ class TrainingHandlers:
             head=run_view.head_html(run),
             stop=gr.update(visible=state.live),
             resume=gr.update(visible=state in (RunStatus.STOPPED, RunStatus.FAILED)),
-            draw=gr.update(visible=can_draw(run) and not run.draws),
-            take_off=gr.update(visible=run.draws),
-            delete=gr.update(visible=not state.live and not run.draws),
+            draw=gr.update(visible=can_draw(run) and not run.offered),
+            take_off=gr.update(visible=run.offered),
+            delete=gr.update(visible=not state.live and not run.offered),
             curves=self._curves(run, other),
             evaluated=evaluations.table_html(run),
             **self._samples(run, brief=brief),
@@ -270,8 +270,8 @@ def can_draw(run: TrainingRun) -> bool:
 def add_runs(checkpoints: Checkpoints, store: Store) -> None:
     """Offer the checkpoints of runs that were drawn with before the studio was started again."""
     for run in runs_in(runs_dir(store)):
-        if run.draws and run.has_checkpoint:
+        if run.offered and run.has_checkpoint:
             try:
                 checkpoints.add(str(run.out))
             except CheckpointError:  # another one has its name now
-                launch.let_draw(run, draws=False)
+                launch.set_offered(run, offered=False)

@@ -91,14 +91,14 @@ def delete(run: TrainingRun) -> None:
     """Erase its folder. Raises RunError where it is running, or what it made draws."""
     if run.state.live:
         raise RunError(f"{run.name} is {run.state}; stop it first")
-    if run.draws:
+    if run.offered:
         raise RunError(f"{run.name} draws for others; take it off first")
     shutil.rmtree(run.folder)
 
 
-def let_draw(run: TrainingRun, *, draws: bool) -> None:
+def set_offered(run: TrainingRun, *, offered: bool) -> None:
     """Remember whether the checkpoint is offered for drawing, for the next start of the studio as well."""
-    if draws:
+    if offered:
         (run.folder / DRAWS).touch()
     else:
         (run.folder / DRAWS).unlink(missing_ok=True)

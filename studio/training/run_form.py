@@ -23,8 +23,8 @@ from model.training.runs.command import add_settings
 from model.training.runs.command import settings_of as command_settings
 from model.training.runs.estimate import config_of, work_of
 from model.training.runs.estimate import estimate as memory_of
-from model.training.runs.opening import KINDS as ADAPTERS
-from model.training.runs.opening import add_opening, opening_of
+from model.training.runs.load_for_training import KINDS as ADAPTERS
+from model.training.runs.load_for_training import add_load_options, load_options_of
 from model.training.runs.settings import option_names
 from studio.settings import Settings
 from studio.training.curves import seconds_per_step
@@ -37,7 +37,7 @@ REWARDED = "grpo"  # the method that learns from rewards
 SAVES = 8  # at least so many in a run
 USUAL_SAVE = 50  # steps
 AGREEMENT = {"--least-agreement": float, "--uncalibrated": bool}  # of methods with rewards, where there is a report
-OPENING = {"--rank": int, "--alpha": int, "--base-precision": str, "--checkpointing": bool}  # of every method
+LOAD_OPTIONS = {"--rank": int, "--alpha": int, "--base-precision": str, "--checkpointing": bool}  # of every method
 MOMENTS = 12  # bytes of a parameter in a run's state: its float32 weight, and two moments
 
 
@@ -162,7 +162,7 @@ def options_of(method: Method, words: str, report: Path | None) -> list[str]:
     except ValueError as error:
         raise RunError(f"the options cannot be read: {error}") from error
     settings = settings_of(method.name)
-    offered = {option_names(name)[0]: kind for name, kind in settings.items()} | OPENING
+    offered = {option_names(name)[0]: kind for name, kind in settings.items()} | LOAD_OPTIONS
     offered |= AGREEMENT if report else {}
     known = offered | {option: kind for name, kind in settings.items() for option in option_names(name)}
     taken = ("--steps", "--save-every")
@@ -212,13 +212,13 @@ def bytes_of(source: str, method: str, options: tuple[str, ...]) -> tuple[int, i
     CheckpointError, and RunError for options that cannot be read."""
     defaults = pkgutil.resolve_name(f"model.training.{method}:{METHODS[method].settings}")()
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    add_opening(parser)
+    add_load_options(parser)
     add_settings(parser, defaults)
     try:
         arguments, _ = parser.parse_known_args(options)  # what a report is asked needs no memory
     except argparse.ArgumentError as error:
         raise RunError(str(error)) from error
-    opening = opening_of(arguments)
-    needs = memory_of(config_of(source), opening, work_of(command_settings(arguments, defaults)))
-    saved = 4 * needs.trained if opening.adapter else 2 * needs.parameters
+    load_options = load_options_of(arguments)
+    needs = memory_of(config_of(source), load_options, work_of(command_settings(arguments, defaults)))
+    saved = 4 * needs.trained if load_options.adapter else 2 * needs.parameters
     return needs.total, MOMENTS * needs.trained + saved

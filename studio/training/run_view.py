@@ -12,6 +12,7 @@ from typing import Any
 
 from annotations.export.registry import KINDS
 from annotations.schema.questions import QUESTIONS
+from model.training.runs.settings import by_present_names
 from studio.auth.pseudonyms import Names
 from studio.components.render import escaped, isolated
 from studio.datasets.rows_table import people, size
@@ -54,7 +55,7 @@ def list_html(runs: Sequence[TrainingRun], chosen: str) -> str:
 
 def _row(run: TrainingRun, chosen: bool) -> str:
     here = ' aria-current="true"' if chosen else ""
-    drawing = '<span class="tag">draws</span>' if run.draws else ""
+    drawing = '<span class="tag">draws</span>' if run.offered else ""
     return (
         f'<li{here}><a href="training?run={escaped(run.name)}"><b>{isolated(run.name)}</b>{drawing}'
         f"<span>{badge(run.state)}{escaped(progress_words(run))}</span></a></li>"
@@ -158,7 +159,7 @@ def settings_of(run: TrainingRun) -> dict[str, Any]:
     provenance = read_json(run.out / "provenance.json") or {}
     request = run.request
     asked = {"method": request.method, "from": request.checkpoint, "steps": request.steps}
-    return asked | {"learns from": ", ".join(request.data) or "–"} | provenance.get("settings", {})
+    return asked | {"learns from": ", ".join(request.data) or "–"} | by_present_names(provenance.get("settings", {}))
 
 
 def _last(run: TrainingRun) -> dict[str, float]:

@@ -110,7 +110,7 @@ class TrainingRun:
         return (self.out / "provenance.json").is_file()
 
     @property
-    def draws(self) -> bool:
+    def offered(self) -> bool:
         """Whether its checkpoint is offered for drawing."""
         return (self.folder / DRAWS).exists()
 

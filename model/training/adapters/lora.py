@@ -10,7 +10,7 @@ from peft import LoraConfig, inject_adapter_in_model
 
 from model.backends.adapters import DEFAULT, adapted_layers
 from model.backends.derived_modules import PATCHING
-from model.training.runs.opening import AdapterOptions
+from model.training.runs.load_for_training import AdapterOptions
 
 
 def add_beside(network: torch.nn.Module, layers: str, options: AdapterOptions, base: str, seed: int) -> dict[str, Any]:

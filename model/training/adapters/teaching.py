@@ -17,17 +17,17 @@ from model.backends.adapters import DEFAULT, adapted_layers
 from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.examples import JudgeExample, ThoughtExample
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, RowBounds, Rows, prompts_in, rows_from
 from model.training.loop import Loop, StepData, prefetched
 from model.training.policy import Policy, network_run, write_checkpoint
 from model.training.runs.folder import RunPaths, RunStart
-from model.training.runs.opening import AdapterOptions, Opening, base_name, open_to_train
+from model.training.runs.load_for_training import AdapterOptions, LoadOptions, base_name, open_for_training
 from model.training.runs.settings import LoopSettings
 from model.training.safeguards.self_distillation import DistillationSettings, open_self_distillation
-from model.training.sft import CrossEntropy, cross_entropy_share
+from model.training.sft import CrossEntropy, cross_entropy_batches
 from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source, world_distill_prompts
 from model.training.training_sequences import TokenKind, TrainingSequence
 
@@ -77,8 +77,8 @@ def teach(
     Raises CheckpointError, DataError for examples that cannot be learnt, TrainingError.
     """
     RunPaths(out).check(source)
-    opening = Opening(AdapterOptions("lora", settings.rank, settings.alpha))
-    janus = open_to_train(source, opening, seed=settings.seed)
+    load_options = LoadOptions(AdapterOptions("lora", settings.rank, settings.alpha))
+    janus = open_for_training(source, load_options, seed=settings.seed)
     if janus.small:
         torch.set_num_threads(1)  # two take ten times as long where something else is busy
     rows, about = _opened(janus, examples)
@@ -104,11 +104,13 @@ def teach(
 
     def data(step: int) -> StepData:
         progress(step)
-        learnt, kept = chosen(step, loop.own), list(known(step, loop.own))
-        shares = [cross_entropy_share(janus, CrossEntropy(verdict_threshold=settings.verdict_threshold), learnt, 1)]
-        shares += [cross_entropy_share(janus, replayed, kept, 1)] if kept else []
-        shares += distillation.shares(step)
-        return StepData(shares, [sequence.name for sequence in (*learnt, *kept)])
+        learnt, kept = chosen(step, loop.rank_slice), list(known(step, loop.rank_slice))
+        objectives = [
+            cross_entropy_batches(janus, CrossEntropy(verdict_threshold=settings.verdict_threshold), learnt, 1)
+        ]
+        objectives += [cross_entropy_batches(janus, replayed, kept, 1)] if kept else []
+        objectives += distillation.objectives(step)
+        return StepData(objectives, [sequence.name for sequence in (*learnt, *kept)])
 
     provenance = {"parent": base_name(source), "recipe": "teach", "settings": asdict(settings)}
     run = network_run(janus, policy, out, provenance | about | about_known, RunStart(restart=True))

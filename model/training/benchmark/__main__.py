@@ -30,7 +30,7 @@ import torch
 
 from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training import dpo, sft
 from model.training.batch import collate, length, token_counts
 from model.training.benchmark.plain_loop import PlainLoop

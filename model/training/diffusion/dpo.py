@@ -35,11 +35,11 @@ from model.images import PictureFileError, read_picture
 from model.messages import MessageError
 from model.training.dataset import RowBounds, RowFormat, one_line
 from model.training.diffusion.denoiser import Conditioning, Denoiser, Noising
-from model.training.loop import Loop, Run, Share, StepData, prefetched
+from model.training.loop import Loop, ObjectiveBatches, Run, StepData, prefetched
 from model.training.preferences.losses import PAIR_LOSSES, check_smoothing, mean_of_pairs, pair_totals
 from model.training.runs.estimate import room
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.opening import KINDS, AdapterOptions, opening_of
+from model.training.runs.load_for_training import KINDS, AdapterOptions, load_options_of
 from model.training.runs.settings import MethodSettings
 from model.training.sources import WeightedRows, mixed_source, open_data
 
@@ -184,11 +184,11 @@ def train(
     padding = PairBatch(padding.chosen, padding.rejected, padding.noising, padding.given, torch.zeros(1))
 
     def step_data(step: int) -> StepData:
-        pairs, size = source(step, loop.own), settings.micro_batch
-        seeds = [settings.seed + 1_000_003 * step + number for number in range(settings.batch)[loop.own]]
+        pairs, size = source(step, loop.rank_slice), settings.micro_batch
+        seeds = [settings.seed + 1_000_003 * step + number for number in range(settings.batch)[loop.rank_slice]]
         parts = [slice(at, at + size) for at in range(0, len(pairs), size)]
         batches = [pair_batch(denoiser, pairs[part], seeds[: len(pairs)][part]) for part in parts]
-        return StepData([Share(objective, batches, padding)], [pair.name for pair in pairs])
+        return StepData([ObjectiveBatches(objective, batches, padding)], [pair.name for pair in pairs])
 
     adapted = bool(adapted_layers(policy.module))
     run = Run(
@@ -252,7 +252,7 @@ def run(arguments: argparse.Namespace, settings: DiffusionDpoSettings, start: Ru
     """Raises CheckpointError, DataError and what `train` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(read_source(arguments.checkpoint.removeprefix("diffusion:")).painter)
-    denoiser = open_denoiser(arguments.checkpoint, opening_of(arguments).adapter, settings.seed)
+    denoiser = open_denoiser(arguments.checkpoint, load_options_of(arguments).adapter, settings.seed)
     if arguments.estimate:
         print(told_memory(denoiser))
         sys.exit(0)

@@ -24,7 +24,7 @@ from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.janus import Janus
 from model.evaluation.codec_fidelity import read_back
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
-from model.training.loop import Evaluation, Loop, Run, Share, StepData
+from model.training.loop import Evaluation, Loop, ObjectiveBatches, Run, StepData
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.settings import LoopSettings
@@ -152,11 +152,11 @@ def train(out: Path, settings: CodecSettings, start: RunStart = FROM_THE_START) 
     halves = CodecParts(janus.network.model.vqmodel)
 
     def data(step: int) -> StepData:
-        images = scenes_to_learn(random.Random(f"{settings.seed} {step}"), settings.batch)[loop.own]
+        images = scenes_to_learn(random.Random(f"{settings.seed} {step}"), settings.batch)[loop.rank_slice]
         pixels = to_pixels(images).contiguous(memory_format=torch.channels_last).to(loop.accelerator.device)
         codes = torch.tensor([patch_codes(image) for image in images], device=pixels.device)
         batch = CodecBatch(pixels, codes, naming=step < settings.naming_steps)
-        return StepData([Share(ReconstructionLoss(), [batch])])
+        return StepData([ObjectiveBatches(ReconstructionLoss(), [batch])])
 
     def save(about: dict) -> None:
         save_checkpoint(janus.network, new_processor(janus.tokenizer), out, about)

@@ -24,7 +24,7 @@ from PIL import Image as Picture
 
 from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.bootstrap import Proportion, difference
 from model.examples import JudgeExample
 from model.images import encode_png

@@ -24,7 +24,7 @@ from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.bootstrap import Figure, Mean, Proportion, difference
 from model.evaluation.figures import Judged, reason_is_true
 from model.evaluation.finished_rollouts import pictures_of

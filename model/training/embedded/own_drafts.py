@@ -18,7 +18,7 @@ from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.finished_rollouts import pictures_of
 from model.training.dataset import DataError
 from model.training.runs.command import run_command

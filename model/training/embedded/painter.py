@@ -20,9 +20,9 @@ from diffusers.training_utils import EMAModel
 from torch.nn import functional
 
 from model.backends.diffusion.saving import save_pipeline
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training.embedded.painter_pipeline import new_pipeline
-from model.training.loop import Evaluation, Loop, Run, Share, StepData
+from model.training.loop import Evaluation, Loop, ObjectiveBatches, Run, StepData
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.settings import LoopSettings
@@ -224,8 +224,8 @@ def train(
     def data(step: int) -> StepData:
         if average.optimization_step < step:
             average.step(weights)
-        batch = flow_batch(pipeline, settings.seed, step, range(settings.batch)[loop.own])
-        return StepData([Share(FlowLoss(), [batch])])
+        batch = flow_batch(pipeline, settings.seed, step, range(settings.batch)[loop.rank_slice])
+        return StepData([ObjectiveBatches(FlowLoss(), [batch])])
 
     def averaged(work: Callable[[], Result]) -> Result:
         average.store(weights)

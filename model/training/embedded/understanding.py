@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training.embedded.network import sine_positions
-from model.training.loop import Loop, Share, StepData
+from model.training.loop import Loop, ObjectiveBatches, StepData
 from model.training.policy import network_run
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
@@ -131,8 +131,8 @@ def train(
 
     def data(step: int) -> StepData:
         rng = random.Random(f"{settings.seed} {step}")
-        batch = patch_batch(janus, rng, pictures(rng, settings.batch)[loop.own])
-        return StepData([Share(RelativeError(), [batch])])
+        batch = patch_batch(janus, rng, pictures(rng, settings.batch)[loop.rank_slice])
+        return StepData([ObjectiveBatches(RelativeError(), [batch])])
 
     loop.train(network_run(janus, UnderstandingEncoder(janus), out, provenance, start, printed_every=50), data)
 

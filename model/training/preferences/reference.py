@@ -13,11 +13,11 @@ import torch
 
 from model.backends.janus import Janus
 from model.training.batch import Batch, collate
-from model.training.loop import Loop, Objective, Share, StepData, prefetched
+from model.training.loop import Loop, Objective, ObjectiveBatches, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunStart
 from model.training.runs.settings import ShardedSettings
-from model.training.safeguards.opening import NO_SAFEGUARDS, Safeguards, SafeguardSettings
+from model.training.safeguards.setup import NO_SAFEGUARDS, ForgettingSafeguards, SafeguardSettings
 from model.training.sources import Indexed, WeightedRows, mixed_source
 from model.training.training_sequences import TrainingSequence
 
@@ -115,7 +115,7 @@ def train_from_reference(
     out: Path,
     provenance: Mapping[str, Any],
     start: RunStart,
-    safeguards: Safeguards = NO_SAFEGUARDS,
+    safeguards: ForgettingSafeguards = NO_SAFEGUARDS,
 ) -> None:
     """Train on rows with a reference; Raises what `Loop.train` raises, and DataError for a batch that is too small."""
     policy, loop = Policy(janus), Loop(settings.loop)
@@ -123,15 +123,17 @@ def train_from_reference(
     with loop.accelerator.autocast():  # as in training
         known = [WeightedRows(referenced(policy, each.rows, settings.micro_batch), each.weight) for each in data]
     source = mixed_source(known, settings.seed, settings.batch)
-    guard = safeguards.begin(policy, loop, out, settings, settings.seed)
+    active = safeguards.begin(policy, loop, out, settings, settings.seed)
     objective = method.objective(policy, loop)
     padding = method.batch(janus, [replace(known[0].rows[0], weight=0.0)])
 
     def step_data(step: int) -> StepData:
-        rows: list[ReferencedRow] = source(step, loop.own)
+        rows: list[ReferencedRow] = source(step, loop.rank_slice)
         some = [rows[at : at + settings.micro_batch] for at in range(0, len(rows), settings.micro_batch)]
         batches = [method.batch(janus, each) for each in some]
-        return StepData([Share(objective, batches, padding), *guard.shares(step)], [row.name for row in rows])
+        return StepData(
+            [ObjectiveBatches(objective, batches, padding), *active.objectives(step)], [row.name for row in rows]
+        )
 
     with prefetched(step_data, settings.steps) as ahead:
-        loop.train(network_run(janus, policy, out, provenance, start, evaluation=guard.evaluation), ahead)
+        loop.train(network_run(janus, policy, out, provenance, start, evaluation=active.evaluation), ahead)

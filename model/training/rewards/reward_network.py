@@ -17,7 +17,7 @@ from model.backends.checkpoint.loading import path_of
 from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
 from model.backends.request import Task
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.examples import RewardExample
 from model.sequences import image_pixel_pieces, prompt_pieces, self_check_pieces
 from model.training.attention import attend_in_spans

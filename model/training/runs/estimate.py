@@ -19,7 +19,7 @@ from transformers import JanusConfig, JanusForConditionalGeneration
 from model.backends.checkpoint.loading import default_device, one_line, open_config, open_tokenizer, path_of, unstacked
 from model.backends.contract import CheckpointError
 from model.backends.memory import PARTS, cache_values, most_positions, room_on
-from model.training.runs.opening import TARGETS, AdapterOptions, Opening, opening_of
+from model.training.runs.load_for_training import TARGETS, AdapterOptions, LoadOptions, load_options_of
 
 AROUND, WORDS = 64, 96  # text tokens of a sequence: of the prompt and the template, and about each of its images
 FROZEN = ("codec", "understanding")  # parts that are never trained
@@ -61,35 +61,37 @@ class Estimate:
         return "\n".join([*lines, f"about {self.operations / (rate * UTILISATION):.3g} s a step, rollouts not counted"])
 
 
-def estimate(config: JanusConfig, opening: Opening, work: Workload) -> Estimate:
-    """Of a network of this config. Raises CheckpointError where `opening` contradicts itself."""
+def estimate(config: JanusConfig, load_options: LoadOptions, work: Workload) -> Estimate:
+    """Of a network of this config. Raises CheckpointError where `load_options` contradict itself."""
     with torch.device("meta"):
         network = JanusForConditionalGeneration(config)
     sizes = {name: weight.numel() for name, weight in network.named_parameters()}
     frozen = tuple(start for part in FROZEN for start in PARTS[part])
     parameters = sum(sizes.values())
     trainable = sum(size for name, size in sizes.items() if not name.startswith(frozen))
-    trained = trainable if opening.adapter is None else adapter_parameters(network, opening.adapter)
+    trained = trainable if load_options.adapter is None else adapter_parameters(network, load_options.adapter)
     text: Any = config.text_config
     codec: Any = config.vq_config
     codes = codec.num_patches**2
     positions = AROUND + work.rounds * (codes + WORDS)
-    width = 2 if work.half or opening.base_precision == "bf16" else 4
-    added = 0 if opening.adapter is None else trained
-    copied = work.reference and opening.adapter is None
+    width = 2 if work.half or load_options.base_precision == "bf16" else 4
+    added = 0 if load_options.adapter is None else trained
+    copied = work.reference and load_options.adapter is None
     scored = work.rounds * (codes * codec.num_embeddings + WORDS * text.vocab_size)
     reserved = cache_values(config, most_positions(codes, work.rounds))
     parts = {
-        "weights": parameters * opening.dtype.itemsize + 4 * added,
+        "weights": parameters * load_options.dtype.itemsize + 4 * added,
         "reference": 4 * trainable if copied else 0,
         "gradients": 4 * trained // work.shards,
         "optimizer (AdamW)": 8 * trained // work.shards,
-        "activations": work.sequences * positions * activation_bytes(config, width, positions, opening),
+        "activations": work.sequences * positions * activation_bytes(config, width, positions, load_options),
         "logits and their gradients": 3 * 4 * work.sequences * scored,
-        "cache of rollouts": work.rollouts * reserved * opening.dtype.itemsize,
+        "cache of rollouts": work.rollouts * reserved * load_options.dtype.itemsize,
     }
     layers = sum(size for name, size in sizes.items() if name.startswith("model.language_model.layers."))
-    passes = 2 + 2 * opening.checkpointing + 2 + 2 * trained / trainable  # forward, again, back, gradients of weights
+    passes = (
+        2 + 2 * load_options.checkpointing + 2 + 2 * trained / trainable
+    )  # forward, again, back, gradients of weights
     operations = work.step_sequences * positions * layers * (passes + 2 * work.reference)
     return Estimate(parts, trained, parameters + added, operations)
 
@@ -105,17 +107,17 @@ def adapter_parameters(network: torch.nn.Module, options: AdapterOptions) -> int
     return count
 
 
-def activation_bytes(config: JanusConfig, width: int, positions: int, opening: Opening) -> int:
+def activation_bytes(config: JanusConfig, width: int, positions: int, load_options: LoadOptions) -> int:
     """Bytes kept for the backward pass per position: inputs of every product, norm and gate of a layer; the weights of
     attention where they are computed whole, on a CPU. `width`: bytes of a number."""
     text: Any = config.text_config
     hidden, inner, heads = text.hidden_size, text.intermediate_size, text.num_attention_heads
     attended = 2 * heads * positions if default_device() == "cpu" else 0
     layer = width * (10 * hidden + 4 * inner + attended)
-    if opening.adapter is not None:  # inputs in the adapter's own precision
+    if load_options.adapter is not None:  # inputs in the adapter's own precision
         layer += 4 * (3 * hidden + inner)
     count = text.num_hidden_layers
-    return layer + count * hidden * width if opening.checkpointing else count * layer
+    return layer + count * hidden * width if load_options.checkpointing else count * layer
 
 
 def work_of(settings: Any) -> Workload:
@@ -134,45 +136,45 @@ def config_of(source: str | Path) -> JanusConfig:
 def check_memory(arguments: argparse.Namespace, settings: Any) -> None:
     """Before a run's weights are read. With --estimate it prints and ends the process. Raises CheckpointError where the
     run does not fit, with the options by which it would."""
-    opening, device, work = opening_of(arguments), default_device(), work_of(settings)
+    load_options, device, work = load_options_of(arguments), default_device(), work_of(settings)
     config = config_of(arguments.checkpoint)
-    needed = estimate(config, opening, work)
+    needed = estimate(config, load_options, work)
     if arguments.estimate:
         rate = matrix_rate(device, torch.bfloat16 if work.half else torch.float32)
         print(needed.told(device, rate))
         sys.exit(0)
-    check_room(config, opening, work, room(device), device)
+    check_room(config, load_options, work, room(device), device)
 
 
-def check_room(config: JanusConfig, opening: Opening, work: Workload, free: int, device: str) -> None:
+def check_room(config: JanusConfig, load_options: LoadOptions, work: Workload, free: int, device: str) -> None:
     """Raises CheckpointError where a run needs more than `free` bytes."""
-    needed = estimate(config, opening, work)
+    needed = estimate(config, load_options, work)
     if needed.total <= free:
         return
     parts = ", ".join(f"{part} {size / 1e9:.1f}" for part, size in needed.parts.items() if size >= 5e7)
     message = f"the run needs about {needed.total / 1e9:.1f} GB ({parts}), {device} has {free / 1e9:.1f} GB free"
-    for options, changed, smaller in remedies(opening, work):
+    for options, changed, smaller in remedies(load_options, work):
         if (less := estimate(config, changed, smaller).total) <= free:
             raise CheckpointError(f"{message}; with {options} it needs about {less / 1e9:.1f} GB")
     raise CheckpointError(f"{message}; no option makes it fit, take a smaller checkpoint or a larger machine")
 
 
-def remedies(opening: Opening, work: Workload) -> list[tuple[str, Opening, Workload]]:
+def remedies(load_options: LoadOptions, work: Workload) -> list[tuple[str, LoadOptions, Workload]]:
     """Options that take less memory, each step with those before it."""
-    alternatives: list[tuple[str, Opening, Workload]] = []
+    alternatives: list[tuple[str, LoadOptions, Workload]] = []
     options: list[str] = []
-    if not opening.checkpointing:
-        options, opening = [*options, "--checkpointing"], replace(opening, checkpointing=True)
-        alternatives.append((" ".join(options), opening, work))
+    if not load_options.checkpointing:
+        options, load_options = [*options, "--checkpointing"], replace(load_options, checkpointing=True)
+        alternatives.append((" ".join(options), load_options, work))
     if work.sequences > 1:
         options, work = [*options, "the smallest micro-batch"], replace(work, sequences=1)
-        alternatives.append((" and ".join(options), opening, work))
-    if opening.adapter is None:
-        options, opening = [*options, "--adapter lora"], replace(opening, adapter=AdapterOptions())
-        alternatives.append((" and ".join(options), opening, work))
-    if opening.base_precision == "no":
-        options, opening = [*options, "--base-precision bf16"], replace(opening, base_precision="bf16")
-        alternatives.append((" and ".join(options), opening, work))
+        alternatives.append((" and ".join(options), load_options, work))
+    if load_options.adapter is None:
+        options, load_options = [*options, "--adapter lora"], replace(load_options, adapter=AdapterOptions())
+        alternatives.append((" and ".join(options), load_options, work))
+    if load_options.base_precision == "no":
+        options, load_options = [*options, "--base-precision bf16"], replace(load_options, base_precision="bf16")
+        alternatives.append((" and ".join(options), load_options, work))
     return alternatives
 
 

@@ -1,13 +1,17 @@
 """Settings of the training loop, and what of them every method's command offers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 FORMER_NAMES = {  # of settings: their options are still read, and so are states of runs that were begun with them
+    "clip_range": "clip_ratio",
     "decay": "falling",
     "distill": "keep",
     "distill_rollouts": "keep_rollouts",
     "distill_rounds": "keep_rounds",
     "distill_batch": "keep_batch",
+    "max_grad_norm": "clip",
     "mixture": "lessons",
     "repair_groups": "mending",
     "untrue_penalty": "truth",
@@ -21,6 +25,12 @@ def option_names(setting: str) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in names if name is not None]
 
 
+def by_present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run that was begun with former names, by the names of today."""
+    present = {former: name for name, former in FORMER_NAMES.items()}
+    return {present.get(name, name): value for name, value in settings.items()}
+
+
 @dataclass(frozen=True)
 class LoopSettings:
     """Settings of the loop, the same for every method."""
@@ -31,7 +41,7 @@ class LoopSettings:
     decay: float = 0.25  # share of the steps over which the learning rates decay, the last ones
     muon: float = 0.0  # Muon's peak learning rate; 0: AdamW for all parameters
     weight_decay: float = 0.0  # AdamW's
-    clip: float = 1.0  # largest norm of the gradient
+    max_grad_norm: float = 1.0  # to which gradients are clipped
     precision: str = "no"  # of the forward pass: float32 (no) or bf16
     save_every: int = 50  # steps; 0: at the end alone
     seed: int = 0  # of the order of rows, of rollouts and of new weights
@@ -50,7 +60,7 @@ class MethodSettings:
     warmup: int = 10  # first steps, over which the rates rise
     decay: float = 0.25  # share of the steps over which the rates decay, the last ones
     weight_decay: float = 0.0  # AdamW's
-    clip: float = 1.0  # largest norm of the gradient
+    max_grad_norm: float = 1.0  # to which gradients are clipped
     precision: str = "no"  # of the forward pass: float32 (no) or bf16
     save_every: int = 50  # steps; 0: at the end alone
     seed: int = 0  # of the order of rows, of rollouts and of new weights
@@ -64,7 +74,7 @@ class MethodSettings:
             warmup=self.warmup,
             decay=self.decay,
             weight_decay=self.weight_decay,
-            clip=self.clip,
+            max_grad_norm=self.max_grad_norm,
             precision=self.precision,
             save_every=self.save_every,
             seed=self.seed,

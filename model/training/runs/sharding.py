@@ -20,11 +20,11 @@ from torch.utils._pytree import tree_map
 SHARDINGS = ("none", "fsdp2")
 
 
-def shard(module: torch.nn.Module, units: Iterable[torch.nn.Module], device: torch.device) -> None:
+def shard(module: torch.nn.Module, fsdp_units: Iterable[torch.nn.Module], device: torch.device) -> None:
     """Shard a module in place; its parameters are others afterwards."""
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     within: set[int] = set()
-    for unit in units:
+    for unit in fsdp_units:
         fully_shard(unit, mesh=mesh)
         within |= {id(weight) for weight in unit.parameters()}
     frozen = {weight for weight in module.parameters() if not weight.requires_grad and id(weight) not in within}

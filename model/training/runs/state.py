@@ -18,9 +18,8 @@ import torch
 from model.atomic_files import move_whole
 from model.backends.checkpoint.checks import described
 from model.backends.checkpoint.saving import CheckpointError, not_saved
-from model.training.runs.settings import FORMER_NAMES
+from model.training.runs.settings import by_present_names
 
-NAMES_NOW = {former: name for name, former in FORMER_NAMES.items()}
 # Settings that may differ between the parts of one run: how long it is, how often it saves, how it fits into memory.
 FREE = {
     *("steps", "save_every", "compile", "micro_batch", "micro_batches"),
@@ -123,7 +122,7 @@ class RunState:
         was, now = saved.get("definition"), self.definition
         if not isinstance(was, dict):
             return {"definition": ["saved by a version that kept none", "kept"]}
-        was = {NAMES_NOW.get(name, name): value for name, value in was.items()}
+        was = by_present_names(was)
         return {
             name: [was.get(name), now.get(name)] for name in was.keys() | now.keys() if was.get(name) != now.get(name)
         }

@@ -104,7 +104,7 @@ def watching(
 ) -> tuple[Watch, Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]]]:
     """A watch by `reward`, and how it is given each step's groups of rollouts, by the fits of their last images; alarms
     lie beside `out`."""
-    process = loop.own.start
+    process = loop.rank_slice.start
     watch = Watch(out.parent / f"{out.name}-watch" / (f"process-{process}" if process else ""), process)
     if loop.processes > 1:
         watch.gathered = lambda own: gather_object([own])

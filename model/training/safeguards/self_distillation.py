@@ -5,7 +5,7 @@ after a thought where it has thoughts. Its distributions over the tokens it samp
 tokens each by itself and all others together, so that no copy of the network stays in memory. Every step learns some of
 these rollouts by the KL divergence from the checkpoint.
 
-`opening` gives it to a method.
+`setup` opens it for a method.
 """
 
 import random
@@ -20,7 +20,7 @@ from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.evaluation.finished_rollouts import pictures_of
 from model.training.batch import PADDING, Batch, collate, length, padding_batch
-from model.training.loop import Loop, Share
+from model.training.loop import Loop, ObjectiveBatches
 from model.training.policy import Policy
 from model.training.training_sequences import TokenKind, TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
@@ -95,25 +95,25 @@ def divergence(reference: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor
 
 @dataclass(frozen=True)
 class SelfDistillation:
-    """Sequences of one run: `shares(step)` are learnt in a step beside the method's own."""
+    """Sequences of one run: `objectives(step)` are learnt in a step beside the method's own."""
 
     janus: Janus
     sequences: Sequence[Referenced]
     settings: DistillationSettings
     seed: int
-    own: slice  # this process's part of a step's sequences
+    rank_slice: slice  # this process's part of a step's sequences
 
-    def shares(self, step: int) -> list[Share]:
+    def objectives(self, step: int) -> list[ObjectiveBatches]:
         if not self.sequences:
             return []
         rng = random.Random(f"{self.seed} {step} self-distillation")
-        chosen = rng.sample(self.sequences, min(self.settings.distill_batch, len(self.sequences)))[self.own]
+        chosen = rng.sample(self.sequences, min(self.settings.distill_batch, len(self.sequences)))[self.rank_slice]
         chosen = sorted(chosen, key=lambda each: length(each.sequence, self.janus.image_codes))
         batches = [referenced_batch(self.janus, chosen[at : at + CHUNK]) for at in range(0, len(chosen), CHUNK)]
         padding = padding_batch(self.janus)
         padding = replace(padding, candidates=padding.tokens[:, None])
         idle = ReferencedBatch(padding, torch.zeros(len(padding.tokens), 1))
-        return [Share(ReferenceDivergence(self.settings.distill), batches, idle)]
+        return [ObjectiveBatches(ReferenceDivergence(self.settings.distill), batches, idle)]
 
 
 def referenced_batch(janus: Janus, chosen: Sequence[Referenced]) -> ReferencedBatch:
@@ -132,15 +132,15 @@ def open_self_distillation(
     """Self-distillation to the policy as it is, on rollouts of `prompts`; without prompts or weight, none."""
     janus = policy.janus
     if not settings.distill or not prompts:
-        return SelfDistillation(janus, (), settings, seed, loop.own)
+        return SelfDistillation(janus, (), settings, seed, loop.rank_slice)
     janus.network.to(loop.accelerator.device)
-    sequences = own_rollouts(janus, prompts, settings.distill_rounds, seed, loop.own)
+    sequences = own_rollouts(janus, prompts, settings.distill_rounds, seed, loop.rank_slice)
     with loop.accelerator.autocast():  # as in training
         known = referenced(policy, sequences)
     if loop.processes > 1:
         known = gather_object(known)
     known = sorted(known, key=lambda each: each.number)  # the same for any number of processes
-    return SelfDistillation(janus, known, settings, seed, loop.own)
+    return SelfDistillation(janus, known, settings, seed, loop.rank_slice)
 
 
 def own_rollouts(

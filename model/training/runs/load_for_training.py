@@ -17,7 +17,7 @@ from model.backends.checkpoint.hub import pinned
 from model.backends.checkpoint.loading import EMBEDDED, WEIGHTS, path_of
 from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
-from model.decoding.opening import open_checkpoint
+from model.decoding.load_for_inference import open_checkpoint
 from model.training.runs.command import bounded
 
 KINDS = {  # of adapters, by the function that adds one beside layers of a pattern, in the module that imports peft
@@ -44,7 +44,7 @@ class AdapterOptions:
 
 
 @dataclass(frozen=True)
-class Opening:
+class LoadOptions:
     """How a checkpoint is opened to be trained."""
 
     adapter: AdapterOptions | None = None  # None: all weights are trained
@@ -61,7 +61,7 @@ class Opening:
         return torch.bfloat16
 
 
-def add_opening(
+def add_load_options(
     parser: argparse.ArgumentParser,
     start: str = "what to start from (default: embedded)",
     default: str = str(EMBEDDED),
@@ -85,27 +85,31 @@ def add_opening(
     parser.add_argument("--estimate", action="store_true", help="print the memory and time of the run, and end")
 
 
-def opening_of(arguments: argparse.Namespace) -> Opening:
-    """What the options of `add_opening` say."""
+def load_options_of(arguments: argparse.Namespace) -> LoadOptions:
+    """What the options of `add_load_options` say."""
     adapter = None
     if arguments.adapter:
         targets: Sequence[str] = arguments.adapter_targets
         adapter = AdapterOptions(arguments.adapter, arguments.rank, arguments.alpha, tuple(dict.fromkeys(targets)))
-    return Opening(adapter, arguments.base_precision, arguments.checkpointing)
+    return LoadOptions(adapter, arguments.base_precision, arguments.checkpointing)
 
 
-def open_to_train(
-    source: str | Path, opening: Opening = Opening(), *, seed: int = 0, published_contexts: bool | None = None
+def open_for_training(
+    source: str | Path,
+    load_options: LoadOptions = LoadOptions(),
+    *,
+    seed: int = 0,
+    published_contexts: bool | None = None,
 ) -> Janus:
     """A checkpoint on the CPU, since each process has a device of its own. `seed`: of an adapter's initial weights;
     `published_contexts`: as `open_checkpoint` takes it. Raises CheckpointError."""
-    janus = open_checkpoint(source, dtype=opening.dtype, device="cpu", published_contexts=published_contexts)
-    if opening.adapter is not None:
-        add = pkgutil.resolve_name(KINDS[opening.adapter.kind])
-        layers = "|".join(TARGETS[name] for name in opening.adapter.targets)
-        config = add(janus.network, layers, opening.adapter, base_name(source), seed)
+    janus = open_checkpoint(source, dtype=load_options.dtype, device="cpu", published_contexts=published_contexts)
+    if load_options.adapter is not None:
+        add = pkgutil.resolve_name(KINDS[load_options.adapter.kind])
+        layers = "|".join(TARGETS[name] for name in load_options.adapter.targets)
+        config = add(janus.network, layers, load_options.adapter, base_name(source), seed)
         janus.adapter = Adapter(config, janus.fingerprint)
-    if opening.checkpointing:
+    if load_options.checkpointing:
         for layer in janus.network.model.language_model.layers:
             layer.gradient_checkpointing = True
             layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)

@@ -1,8 +1,8 @@
 """Against forgetting unseen: self-distillation to the checkpoint of a run, and its evaluation on fixed prompts.
 
 A method has both in five lines: its settings derive from `SafeguardSettings`, its options come from `add_safeguards`,
-`open_safeguards` opens them with its data, and `Safeguards.begin` makes of them what its steps learn besides
-(`shares`) and the hook of its run (`evaluation`).
+`open_safeguards` opens them with its data, and `ForgettingSafeguards.begin` makes of them what its steps learn besides
+(`objectives`) and the hook of its run (`evaluation`).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from model.evaluation.bootstrap import Proportion
 from model.evaluation.fixed_prompts import SAMPLES, Drawn, Figures, FixedPrompts, draw_fixed, world_prompts
 from model.training.batch import collate
 from model.training.dataset import RowBounds, RowFormat
-from model.training.loop import Evaluation, Loop, Share
+from model.training.loop import Evaluation, Loop, ObjectiveBatches
 from model.training.policy import Policy
 from model.training.runs.folder import RunPaths
 from model.training.safeguards.evaluations import Evaluations, EvaluationSettings, markdown
@@ -38,31 +38,33 @@ class SafeguardSettings(DistillationSettings, EvaluationSettings):
 
 
 @dataclass(frozen=True)
-class Safeguards:
+class ForgettingSafeguards:
     """Prompts of self-distillation, fixed prompts that are drawn, and rows that are held out; none by default."""
 
     distill_prompts: Sequence[str] = ()
     fixed: Sequence[FixedPrompts] = ()
     held_out: Sequence[TrainingSequence] = ()
 
-    def begin(self, policy: Policy, loop: Loop, out: Path, settings: SafeguardSettings, seed: int) -> "Guard":
+    def begin(
+        self, policy: Policy, loop: Loop, out: Path, settings: SafeguardSettings, seed: int
+    ) -> "ActiveSafeguards":
         """Draws the prompts of self-distillation with the policy as it is."""
         distillation = open_self_distillation(policy, loop, self.distill_prompts, settings, seed)
-        return Guard(distillation, evaluation_of(policy, loop, out, settings, self.fixed, self.held_out))
+        return ActiveSafeguards(distillation, evaluation_of(policy, loop, out, settings, self.fixed, self.held_out))
 
 
-NO_SAFEGUARDS = Safeguards()
+NO_SAFEGUARDS = ForgettingSafeguards()
 
 
 @dataclass(frozen=True)
-class Guard:
+class ActiveSafeguards:
     """The safeguards of a run that has begun."""
 
     distillation: SelfDistillation
     evaluation: Evaluation | None
 
-    def shares(self, step: int) -> list[Share]:
-        return self.distillation.shares(step)
+    def objectives(self, step: int) -> list[ObjectiveBatches]:
+        return self.distillation.objectives(step)
 
 
 def add_safeguards(parser: argparse.ArgumentParser) -> None:
@@ -73,13 +75,13 @@ def add_safeguards(parser: argparse.ArgumentParser) -> None:
 
 def open_safeguards(
     janus: Janus, arguments: argparse.Namespace, settings: SafeguardSettings, seed: int, row_format: RowFormat
-) -> Safeguards:
+) -> ForgettingSafeguards:
     """With what a method trains on: rows of `row_format`, under --data and --held-out. Raises DataError."""
     prompts = open_distill_prompts(janus, arguments, row_format, settings.distill_rollouts, seed)
     others = open_data(janus, arguments.held_out, row_format, RowBounds())[0] if arguments.held_out else []
     rows = [each.rows[at] for each in others for at in range(len(each.rows))][:MOST_HELD_OUT]
     held_out = [row if isinstance(row, TrainingSequence) else row.sequences[0] for row in rows if row.weight > 0]
-    return Safeguards(prompts, fixed_prompts(janus, settings, prompts), held_out)
+    return ForgettingSafeguards(prompts, fixed_prompts(janus, settings, prompts), held_out)
 
 
 def fixed_prompts(janus: Janus, settings: EvaluationSettings, prompts: Sequence[str] = ()) -> list[FixedPrompts]:
@@ -107,7 +109,7 @@ def evaluation_of(
     evaluations = Evaluations(RunPaths(out).evaluation, settings.best, writes=first)
 
     def run(step: int) -> dict[str, Any]:
-        drawn = draw_fixed(policy.janus, fixed, loop.own)
+        drawn = draw_fixed(policy.janus, fixed, loop.rank_slice)
         whole = Drawn()
         for part in gather_object([drawn]) if loop.processes > 1 else [drawn]:
             whole.add(part)
