@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from annotations.store.store import Store, open_store
 from model.backends.contract import CheckpointError
@@ -119,3 +120,34 @@ def test_a_menu_is_sent_where_other_checkpoints_draw_than_when_the_pages_were_bu
     assert menu(two) == gr.skip()
     two.remove(str(tmp_path / "run"))
     assert menu(two)["choices"] == two.names == [two.first.name, "other"]
+
+
+def test_a_run_that_saves_again_is_drawn_with_as_it_was_saved_last(two: Checkpoints, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(tmp_path / "other", run)
+    two.add(str(run))
+    before = two.named("run")
+    assert two.named("run") is before
+
+    saved = tmp_path / "saved"
+    shutil.copytree(run, saved)
+    weights = load_file(saved / "model.safetensors")
+    doubled = {"lm_head.weight": 2 * weights["lm_head.weight"]}
+    save_file(weights | doubled, saved / "model.safetensors", {"format": "pt"})
+    shutil.rmtree(run)
+    saved.rename(run)
+    with two._loading:  # as while somebody else's is being loaded: nobody waits
+        assert two.named("run") is before
+    after = two.named("run")
+    assert after is not before and two.named("run") is after
+    heads = [each.backend.janus.network.lm_head.weight for each in (before, after)]
+    assert torch.equal(heads[0] * 2, heads[1])
+
+
+def test_a_run_whose_folder_cannot_be_read_is_drawn_with_as_before(two: Checkpoints, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(tmp_path / "other", run)
+    two.add(str(run))
+    before = two.named("run")
+    (run / "config.json").unlink()
+    assert two.named("run") is before

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model.backends.checkpoint.loading import path_of
+from model.backends.checkpoint.stamp import folder_stamp
 from model.backends.contract import Backend, CheckpointError
 from model.backends.request import Request
 from model.distributed.append_log import AppendLog, RecordError
@@ -82,9 +83,7 @@ def checkpoint_stamp(source: str | Path) -> str:
         folder = Path(path_of(source))
     except CheckpointError:  # opened by another kind of backend
         return str(source)
-    files = sorted(file for file in folder.glob("*") if file.is_file())
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return json.dumps([str(source), stats])
+    return json.dumps([str(source), folder_stamp(folder)])
 
 
 def judged_to_dict(judged: Judged) -> dict[str, Any]:

@@ -1,13 +1,18 @@
-"""Generators by checkpoint name: the first is given, others are loaded when first chosen."""
+"""Generators by checkpoint name: the first is given, others are loaded when first chosen.
+
+One that was added while the studio runs (a training run's) is loaded again where its folder has been saved since.
+"""
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from model.backends.checkpoint.stamp import folder_stamp
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import backend_name, open_backend
 from studio.inference.generator import Generator
@@ -38,6 +43,7 @@ class Checkpoints:
         self._opener = opener
         self._loaded = {first.name: first}
         self._sources = {backend_name(source): source for source in others}
+        self._added: dict[str, list[tuple[str, int, int]]] = {}  # stamps of folders when they were loaded
         self._loading = threading.Lock()
         if len(self.names) < 1 + len(others):
             raise CheckpointError(f"of {', '.join([first.name, *others])} two have one name; rename a folder")
@@ -51,14 +57,32 @@ class Checkpoints:
         """The generator of a checkpoint, the first's for no name. Raises CheckpointError."""
         if not name:
             return self.first
-        if (loaded := self._loaded.get(name)) is not None:  # nobody waits while another is being loaded
-            return loaded
+        loaded = self._loaded.get(name)
+        if loaded is not None and (self._loading.locked() or not self._is_outdated(name)):
+            return loaded  # nobody waits while another is being loaded
         with self._loading:
             if name not in self._loaded:
                 if name not in self._sources:
                     raise CheckpointError(f"{name[:80]} does not draw here; there are: {', '.join(self.names)}")
-                self._loaded[name] = self._opened(name)
+                self._load(name)
+            elif self._is_outdated(name):
+                try:
+                    self._load(name)
+                except CheckpointError as error:  # as while a run replaces the folder
+                    log.warning("%s is drawn with as it was saved before: %s", name, error)
             return self._loaded[name]
+
+    def _load(self, name: str) -> None:
+        """Raises CheckpointError."""
+        stamp = folder_stamp(Path(self._sources[name]))  # first, so that a save meanwhile is noticed afterwards
+        self._loaded[name] = self._opened(name)
+        if name in self._added:
+            self._added[name] = stamp
+
+    def _is_outdated(self, name: str) -> bool:
+        """Whether the folder of an added checkpoint was saved again after it was loaded."""
+        stamp, source = self._added.get(name), self._sources.get(name)
+        return stamp is not None and source is not None and folder_stamp(Path(source)) != stamp
 
     def add(self, source: str) -> str:
         """Offer one more, which is loaded when it is first chosen; its name. Raises CheckpointError for a name that
@@ -69,6 +93,8 @@ class Checkpoints:
                 raise CheckpointError("on a GPU that is lent, only what the settings name can draw")
             if name in self.names and self._sources.get(name) != source:
                 raise CheckpointError(f"another checkpoint is called {name} already; rename a folder")
+            if name not in self._sources:
+                self._added[name] = []
             self._sources[name] = source
         return name
 
@@ -78,6 +104,7 @@ class Checkpoints:
             name = backend_name(source)
             if self._sources.get(name) == source:
                 del self._sources[name]
+                self._added.pop(name, None)
                 self._loaded.pop(name, None)
 
     def _opened(self, name: str) -> Generator:
