@@ -218,7 +218,7 @@ class Trajectory:
         return Trajectory(**known)
 
 
-def pictures_of(segment: Segment) -> tuple[str, ...]:
+def picture_hashes(segment: Segment) -> tuple[str, ...]:
     """The hashes of a segment's pictures: its own, then its frames."""
     own = getattr(segment, "sha256", None)
     return ((own,) if own else ()) + getattr(segment, "frames", ())

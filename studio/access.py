@@ -22,12 +22,15 @@ ENDPOINTS = {  # for programs, by name
     "import_records": Role.ADMIN,
 }
 # What a guest may call of the pages and endpoints of visitors, by name: what draws and stores nothing.
-READING = {
+READ_ONLY_HANDLERS = {
     "gallery": ("narrowed", "newest_first", "turned", "opened", "linked"),
     "": ("aha_moment", "so_far_counted", "chosen", "followed"),
 }
-READING_ENDPOINTS = ("trajectory", "picture")
-FOR_ALL = ("load", "unload")  # events that decide for themselves what somebody is shown, and give back what was open
+READ_ONLY_ENDPOINTS = ("trajectory", "picture")
+PAGE_EVENTS = (
+    "load",
+    "unload",
+)  # events that decide for themselves what somebody is shown, and give back what was open
 
 # GET (and HEAD): pages, what they are made of, and streams.
 PAGE = re.compile(f"/({'|'.join(page.path for page in PAGES if page.path)})?/?")
@@ -66,7 +69,7 @@ def role_for(fn: Any) -> Role:
     Raises KeyError for what is in no table.
     """
     events = {event for _, event in fn.targets}
-    if events and events <= set(FOR_ALL):
+    if events and events <= set(PAGE_EVENTS):
         return Role.VISITOR
     if not fn.targets and fn.api_name in ENDPOINTS:
         return ENDPOINTS[fn.api_name]
@@ -76,8 +79,8 @@ def role_for(fn: Any) -> Role:
 def changes_nothing(fn: Any) -> bool:
     """Whether a handler of a page or an endpoint of visitors (a gr.BlockFunction) draws and stores nothing."""
     events = {event for _, event in fn.targets}
-    if events and events <= set(FOR_ALL):
+    if events and events <= set(PAGE_EVENTS):
         return True
     if not fn.targets and fn.api_name in ENDPOINTS:
-        return fn.api_name in READING_ENDPOINTS
-    return getattr(fn.fn, "__name__", "") in READING.get(fn.page, ())
+        return fn.api_name in READ_ONLY_ENDPOINTS
+    return getattr(fn.fn, "__name__", "") in READ_ONLY_HANDLERS.get(fn.page, ())

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 from test_annotations_samples import aha, judged
 
 from annotations.errors import AnswerError, LeaseError, NotFoundError, ProjectError
-from annotations.queue.assignment import Progress, claim, heartbeat, leave, progress, recover
+from annotations.queue.assignment import AnnotatorProgress, claim, heartbeat, leave, progress, recover
 from annotations.queue.submission import SubmitResult, save, skip_item, submit
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
@@ -78,7 +78,7 @@ def test_an_item_is_given_to_as_many_people_as_wanted_and_no_more(store):
     assert claim(store, "team", "max") is None  # ann's answer and bob's lease are two
     leave(store, "bob")
     assert claim(store, "team", "max").trajectory_id == first
-    assert progress(store, "ann", "team") == Progress(done=1, waiting=1)
+    assert progress(store, "ann", "team") == AnnotatorProgress(done=1, waiting=1)
 
 
 def test_sixty_four_threads_are_given_nothing_twice_beyond_the_overlap(store, thorough):
@@ -207,7 +207,7 @@ def test_two_tabs_of_one_person_show_the_same_item_and_the_last_word_counts(stor
     assert "in another tab" in receipt.message
     assert [a.answers["verdict_right"] for a in store.history(first.trajectory_id)] == ["yes", "no"]
     assert len(counted(store)) == 1
-    assert progress(store, "ann", "team") == Progress(1, 1)
+    assert progress(store, "ann", "team") == AnnotatorProgress(1, 1)
 
 
 def test_unfinished_work_of_another_tab_never_takes_the_place_of_what_was_submitted(store):
@@ -437,7 +437,7 @@ def test_what_is_deleted_is_given_to_nobody(store):
     with pytest.raises(NotFoundError, match="may have been deleted"):
         submit(store, turn.item, "ann", [answer(turn, "ann")])
     assert claim(store, "team", "ann").trajectory_id == second
-    assert progress(store, "ann", "team") == Progress(0, 1)
+    assert progress(store, "ann", "team") == AnnotatorProgress(0, 1)
 
 
 def test_what_is_not_of_the_item_or_of_the_person_is_refused(store):

@@ -14,7 +14,7 @@ from annotations.queue.practice import PracticeResult
 from annotations.queue.stock_reasons import USUAL, stock_reasons
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
-from annotations.schema.project import Example, ItemPurpose
+from annotations.schema.project import GuidelineExample, ItemPurpose
 from annotations.store.items import NewItem
 from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store, open_store
@@ -105,7 +105,7 @@ def test_stock_reasons_are_the_projects_own_else_the_usual_and_what_is_written_o
     assert stock_reasons(store, project) == (*USUAL, "there are two.")
     own = store.change_project(replace(project, reasons=("one is green.",), hides_verdict=True))
     assert stock_reasons(store, own) == ("one is green.",)
-    shown = Example(store.trajectories()[0].id, 1, "too dark")
+    shown = GuidelineExample(store.trajectories()[0].id, 1, "too dark")
     assert store.change_project(replace(own, examples=(shown,))) == store.project(REFLECTIONS)
     assert store.project(REFLECTIONS).examples == (shown,)
     for reasons, examples in ((("",), ()), (("a",) * 10, ()), (("a" * 301,), ()), ((), (shown,) * 25)):

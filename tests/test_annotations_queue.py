@@ -4,7 +4,7 @@ import pytest
 from test_annotations_samples import aha, judged
 
 from annotations.errors import NotFoundError
-from annotations.queue.assignment import Progress, claim, progress
+from annotations.queue.assignment import AnnotatorProgress, claim, progress
 from annotations.queue.submission import skip_item
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.store.store import open_store
@@ -28,7 +28,7 @@ def shown(store, annotator: str, **options) -> str | None:
 
 def test_an_empty_store_has_nothing_to_ask(store):
     assert shown(store, "ann") is None
-    assert progress(store, "ann") == Progress(done=0, waiting=0)
+    assert progress(store, "ann") == AnnotatorProgress(done=0, waiting=0)
 
 
 def test_the_oldest_waits_until_every_reflection_of_it_is_answered(store):
@@ -41,7 +41,7 @@ def test_the_oldest_waits_until_every_reflection_of_it_is_answered(store):
     assert shown(store, "ann") == older
     store.annotate(judged(older, segment=4, verdict_right="yes"))
     assert shown(store, "ann") == newer
-    assert progress(store, "ann") == Progress(done=1, waiting=1)
+    assert progress(store, "ann") == AnnotatorProgress(done=1, waiting=1)
     assert shown(store, "bob") == older
 
 

@@ -20,7 +20,7 @@ from annotations.db.postgres import parse
 from annotations.db.tables import Base, PostingRow
 from annotations.db.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
-from annotations.queue.assignment import Progress, claim, progress
+from annotations.queue.assignment import AnnotatorProgress, claim, progress
 from annotations.queue.progress import project_answers
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT, RICH
@@ -280,7 +280,7 @@ def test_after_the_migration_ids_go_on_and_people_find_what_they_left(tmp_path):
         assert store.project("reflections") == REFLECTIONS_PROJECT
         assert claim(store, REFLECTIONS, "ann").trajectory_id == "b"
         assert {claim(store, REFLECTIONS, name).trajectory_id for name in ("bob", "eve")} == {"a"}
-        assert (progress(store, "ann"), progress(store, "new")) == (Progress(1, 1), Progress(0, 2))
+        assert (progress(store, "ann"), progress(store, "new")) == (AnnotatorProgress(1, 1), AnnotatorProgress(0, 2))
         made = store.annotate(Annotation("b", 0, "ann", {"verdict_right": "no"}))
         assert made.id == 10  # no id comes twice, though the ninth was removed
         assert store.undo("a", 1, "ann").undoes == 2

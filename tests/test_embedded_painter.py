@@ -14,7 +14,7 @@ from model.backends.registry import backend_name, description, open_backend
 from model.backends.request import Request
 from model.decoding.load_for_inference import open_checkpoint
 from model.events import fold
-from model.training.embedded.painter import PainterSettings, drawn, example, measured, train
+from model.training.embedded.painter import PainterTrainingSettings, drawn, example, measured, train
 from model.training.embedded.painter_pairs import pairs_of
 from model.training.embedded.painter_pipeline import new_autoencoder, new_pipeline, new_tokenizer
 from model.training.runs.folder import RunPaths, RunStart
@@ -56,7 +56,7 @@ def test_prompts_are_of_words_that_the_tokenizer_knows_and_some_say_what_was_wro
 
 
 def test_a_run_that_is_cut_goes_on_as_it_was_and_its_pipeline_opens_as_a_backend(tiny_checkpoint: Path, tmp_path: Path):
-    settings = PainterSettings(steps=4, batch=4, save_every=2, evaluate_every=0, evaluate_prompts=6, warmup=0)
+    settings = PainterTrainingSettings(steps=4, batch=4, save_every=2, evaluate_every=0, evaluate_prompts=6, warmup=0)
     logs = []
     for name, stops in (("whole", (4,)), ("cut", (2, 4))):
         for stop in stops:

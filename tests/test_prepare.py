@@ -27,7 +27,7 @@ from model.backends.request import Request
 from model.distributed.processes import Processes
 from model.events import Event, Failed, TrajectoryFinished
 from model.images import encode_png
-from model.prepare.drawing import Progress, draw_missing, score_missing
+from model.prepare.drawing import PrepareProgress, draw_missing, score_missing
 from model.prepare.embedded_world import VERIFIER, VerifierCritic, training_prompts
 from model.prepare.released_labels import state_of
 from model.prepare.scored_images import DrawnImage, PainterSettings, PlannedImage, ScoredImage
@@ -198,7 +198,7 @@ def test_shares_of_two_processes_are_what_one_process_makes(tmp_path: Path):
             lambda progress: draw_missing(workspace, backend, plans, 2, progress),
             lambda progress: score_missing(workspace, VerifierCritic(), VERIFIER, plans, 2, progress),
         ):
-            pass_(Progress(len(plans), "images", shown=False))
+            pass_(PrepareProgress(len(plans), "images", shown=False))
 
     work(tmp_path / "one", Processes())
     for index in (1, 0, 0):

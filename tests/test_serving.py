@@ -27,7 +27,7 @@ from model.backends.registry import backend_name, open_backend
 from model.backends.request import Request, RequestError, Task
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.load_for_inference import open_checkpoint
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.events import (
     Event,
     FrameAdded,
@@ -347,7 +347,7 @@ def test_a_studio_draws_by_a_service_and_keeps_what_a_dead_machine_had_drawn(pac
 def test_a_rollout_whose_machine_dies_is_drawn_again_by_the_next_one_at_its_address(paced: ReplicaServer):
     requests = [Request(PROMPT, seed, 3) for seed in (1, 2, 3)]
     replicas, made = open_backend(f"remote:{paced.url}"), []
-    drawing = threading.Thread(target=lambda: made.extend(pictures_of(replicas, requests, 3, progress=False)))
+    drawing = threading.Thread(target=lambda: made.extend(drawn_pictures(replicas, requests, 3, progress=False)))
     drawing.start()
     while paced.service.replica.running < len(requests):
         time.sleep(0.01)

@@ -17,7 +17,7 @@ from model.events import fold, from_dict
 from model.serving.benchmark import kill_one, replicas, update, weights_of
 from model.serving.deployment import APP, ServingSettings
 from model.serving.remote_backend import open_remote
-from model.serving.routing import Sessions, ranks
+from model.serving.routing import StickySessions, ranks
 from model.serving.start import check_room, start
 from model.serving.visitors import Visitors
 from model.trajectory import StopReason
@@ -34,7 +34,7 @@ def url(thorough: bool) -> Iterator[str]:
 
 
 def test_a_session_goes_to_its_replica_first_and_others_to_any():
-    sessions = Sessions(most=2)
+    sessions = StickySessions(most=2)
     sessions.sent("me", "b")
     assert ranks(["a", "b", "c"], sessions.replica("me")) == [["b"], ["a", "c"]]
     assert ranks(["a", "c"], sessions.replica("me")) == [["a", "c"]]

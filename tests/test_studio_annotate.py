@@ -18,7 +18,7 @@ from model.world.language import parse
 from model.world.reasons import read_reason
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.item_token import ItemToken, last_done
-from studio.annotate.reflection_form import Item, shown_again
+from studio.annotate.reflection_form import ReflectionItem, shown_again
 from studio.annotate.stock_reasons import reasons_for, reasons_of_prompt
 from studio.annotate.view import AnnotateView
 from studio.components.forms.sheet import rewritten
@@ -55,7 +55,7 @@ def submit(
     return desk.submit(None, token, filled(token, verdict, rating, reason, plan_rating, plan), visit())
 
 
-def shown(desk: AnnotateHandlers, view: AnnotateView) -> Item:
+def shown(desk: AnnotateHandlers, view: AnnotateView) -> ReflectionItem:
     """What the page shows, by the token that it keeps."""
     token = ItemToken.read(view.token)
     project, trajectory_id = assignment.item_location(desk.store, token.item)

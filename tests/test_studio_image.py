@@ -161,7 +161,9 @@ def test_an_example_clears_the_result_and_says_so_where_it_replaces_somebodys_im
 
 
 @pytest.mark.parametrize(("example", "said"), [*zip(image.EXAMPLES, ("three", "yellow", None, None), strict=True)])
-def test_what_there_is_to_try_goes_as_it_should_with_the_embedded_network(example: image.Example, said, tmp_path: Path):
+def test_what_there_is_to_try_goes_as_it_should_with_the_embedded_network(
+    example: image.ImageExample, said, tmp_path: Path
+):
     janus = open_checkpoint("embedded")
     task = image.TASKS[example.choice]
     source = JanusBackend(janus).read_source(Path(image.picture_of(example)), task)

@@ -11,14 +11,14 @@ from commands import run as run_command
 
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.evaluation.bootstrap import Proportion
-from model.evaluation.opinions import AgreeingOpinions, CriticOpinions, VerifierOpinions
+from model.evaluation.simulated_annotators import AgreeingAnnotator, CriticAnnotator, VerifierAnnotator
 from model.trajectory import Image, Reflection, Sampling, Token, Trajectory
 from model.world.defects import spoil
 from model.world.language import parse
 from model.world.random_scenes import sample_scene
 from model.world.scene import render
 from studio.study.__main__ import parser, run
-from studio.study.arms import Arm, Stage, StudyError, training_command, with_rows
+from studio.study.arms import Arm, StudyError, StudyStage, training_command, with_rows
 from studio.study.labelling import answers
 from studio.study.report import Results, lines, to_json
 
@@ -40,13 +40,13 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
     return render(scene), spoil(rng, description, scene)[1]
 
 
-def answered(trajectory: Trajectory, picture: np.ndarray, opinions) -> list[dict]:
-    return [dict(annotation.answers) for annotation in answers(trajectory, [picture], opinions, "simulated-1")]
+def answered(trajectory: Trajectory, picture: np.ndarray, simulated) -> list[dict]:
+    return [dict(annotation.answers) for annotation in answers(trajectory, [picture], simulated, "simulated-1")]
 
 
 def test_a_simulated_annotator_corrects_verdicts_and_reasons_and_scores_the_drawing(pictures):
     right, wrong = pictures
-    verifier = VerifierOpinions(0.0)
+    verifier = VerifierAnnotator(0.0)
     assert answered(said("yes"), right, verifier) == [{VERDICT_RIGHT: YES, REASON_RATING: 5}, {"alignment": 5}]
     reflection, image = answered(said("yes"), wrong, verifier)
     assert (reflection[VERDICT_RIGHT], reflection[REASON_RATING]) == (NO, 1)
@@ -59,28 +59,28 @@ def test_a_simulated_annotator_corrects_verdicts_and_reasons_and_scores_the_draw
 
 def test_so_many_answers_are_wrong_as_the_error_rate_says_and_always_the_same_ones(pictures):
     right, wrong = pictures
-    opinions = VerifierOpinions(0.2, seed=3)
-    seen = [opinions.of(said("yes", number=number), 0, right).right for number in range(300)]
+    simulated = VerifierAnnotator(0.2, seed=3)
+    seen = [simulated.answer(said("yes", number=number), 0, right).right for number in range(300)]
     assert 0.14 < seen.count(False) / 300 < 0.26
-    assert seen == [opinions.of(said("yes", number=number), 0, right).right for number in range(300)]
-    assert VerifierOpinions(1.0).of(said("no"), 0, wrong).right
+    assert seen == [simulated.answer(said("yes", number=number), 0, right).right for number in range(300)]
+    assert VerifierAnnotator(1.0).answer(said("no"), 0, wrong).right
 
 
 def test_the_control_confirms_and_a_critic_says_what_it_thinks(pictures):
     right, wrong = pictures
-    assert answered(said("yes"), wrong, AgreeingOpinions()) == [{VERDICT_RIGHT: YES, REASON_RATING: 5}]
+    assert answered(said("yes"), wrong, AgreeingAnnotator()) == [{VERDICT_RIGHT: YES, REASON_RATING: 5}]
     thinks = Reflection("no", 0.25, (Token(1, "No"), Token(2, ", there is no car.")))
-    critic = CriticOpinions("rl", {("drawing-0", 0): thinks})
+    critic = CriticAnnotator("rl", {("drawing-0", 0): thinks})
     reflection, image = answered(said("yes"), right, critic)
     expected = {VERDICT_RIGHT: NO, REASON_RATING: 1, REASON_CORRECTION: "there is no car."}
     assert (reflection, image) == (expected, {"alignment": 1})
 
 
 def test_a_stage_without_rows_is_as_many_steps_of_fine_tuning():
-    stages = (Stage("sft", 7, ("--batch", "4")), Stage("dpo", 9, ("--beta", "1")))
+    stages = (StudyStage("sft", 7, ("--batch", "4")), StudyStage("dpo", 9, ("--beta", "1")))
     exports = {"judge_sft": Path("a"), "draw_sft": Path("b")}
     stage = with_rows(stages[1], exports, stages)
-    assert stage == Stage("sft", 9, ("--batch", "4"))
+    assert stage == StudyStage("sft", 9, ("--batch", "4"))
     command = training_command(stage, exports, "parent", Path("out"), 3)
     expected = "model.training.sft --data a b --checkpoint parent --out out --steps 9 --seed 3 --batch 4"
     assert " ".join(command) == expected

@@ -14,7 +14,7 @@ from model.sequences import Codes, Piece, Pixels, Text
 from model.templates import CHECK
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
-from model.training.world_data.curriculum import MIXTURES, Stage, TaskMixture, at_step
+from model.training.world_data.curriculum import MIXTURES, CurriculumStage, TaskMixture, at_step
 from model.training.world_data.world_sequences import world_sequences
 from model.trajectory import Image, Origin, Reflection, Segment, Thought, Token, Trajectory
 from model.world.language import parse
@@ -97,7 +97,7 @@ def as_drawn(tiny: Janus, sequence: TrainingSequence) -> tuple[Trajectory, dict[
 
 def test_a_judge_stage_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
     """Half and half."""
-    mix = replace(MIXTURES["judge"], draw=0, stages=(Stage("colours", "colours", 10),), noise=0)
+    mix = replace(MIXTURES["judge"], draw=0, stages=(CurriculumStage("colours", "colours", 10),), noise=0)
     stream, verdicts = world_sequences(tiny, random.Random(0), mix), []
     for _, sequence in (next(stream) for _ in range(100)):
         _, asked, *_, said = (tiny.tokenizer.decode(p.ids) for p in sequence.pieces if isinstance(p, Text))
@@ -110,6 +110,8 @@ def test_a_judge_stage_sees_pictures_that_are_right_or_wrong_in_that_respect(tin
 
 
 def test_the_curriculum_adds_one_focus_after_another_and_keeps_the_last():
-    mix = TaskMixture(judge=1.0, stages=(Stage("nouns", "two objects", 5), Stage("counts", "counting", 3)))
+    mix = TaskMixture(
+        judge=1.0, stages=(CurriculumStage("nouns", "two objects", 5), CurriculumStage("counts", "counting", 3))
+    )
     assert [len(at_step(mix, step).stages) for step in (0, 4, 5, 7, 8, 900)] == [1, 1, 2, 2, 2, 2]
     assert at_step(MIXTURES["all"], 3) == MIXTURES["all"]

@@ -26,7 +26,7 @@ from annotations.export.annotated_trajectories import (
     annotated_trajectories,
     count_annotated_trajectories,
 )
-from annotations.export.kind import Excluded, ExportKind, ExportRow, Progress
+from annotations.export.kind import Excluded, ExportKind, ExportRow, ProgressCallback
 from annotations.export.manifest import (
     CARD,
     MANIFEST,
@@ -55,7 +55,7 @@ def export(
     store: Store,
     kind: str,
     out: Path,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: ProgressCallback = lambda done, total: None,
     query: Query = EVERYTHING,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Manifest:
@@ -134,7 +134,7 @@ def _write(
     query: Query,
     folder: Path,
     state: ExportState,
-    on_progress: Progress,
+    on_progress: ProgressCallback,
     stopped: Callable[[], bool],
 ) -> None:
     total = count_annotated_trajectories(store, query, everything=kind.everything)

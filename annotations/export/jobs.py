@@ -26,7 +26,7 @@ REQUEST = ".{name}.request"
 
 
 @dataclass(frozen=True)
-class Progress:
+class ExportProgress:
     """An export as it was last heard of."""
 
     name: str = ""  # of its folder
@@ -56,10 +56,10 @@ class ExportJobs:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
     _thread: threading.Thread | None = None
-    _progress: Progress = Progress()
+    _progress: ExportProgress = ExportProgress()
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> ExportProgress:
         return self._progress
 
     def start(self, kind: str, query: Query) -> str:
@@ -78,7 +78,7 @@ class ExportJobs:
             except OSError as error:
                 raise ExportError(f"cannot write to {folder_of(self.store)}: {error}; make room") from error
             self._stop.clear()
-            self._progress = Progress(name, kind, running=True)
+            self._progress = ExportProgress(name, kind, running=True)
             self._thread = threading.Thread(target=self._work, args=(name, kind, query), name="export", daemon=True)
             self._thread.start()
         return name
@@ -87,7 +87,7 @@ class ExportJobs:
         """End the export between two trajectories; what was written stays, to be gone on with."""
         self._stop.set()
 
-    def wait(self, seconds: float | None = None) -> Progress:
+    def wait(self, seconds: float | None = None) -> ExportProgress:
         """Until the export has ended, or so long."""
         if (thread := self._thread) is not None:
             thread.join(seconds)

@@ -163,4 +163,4 @@ def in_order(annotated: AnnotatedTrajectory) -> Iterator[Annotation]:
     return iter(sorted(every, key=lambda annotation: annotation.id or 0))
 
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]

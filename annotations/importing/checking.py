@@ -18,7 +18,7 @@ from typing import IO
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.formats import FORMATS
 from annotations.importing.records import Read, RowError
-from annotations.importing.source_tables import Source
+from annotations.importing.source_tables import TableSource
 from annotations.schema.imported_record import Record
 from annotations.store import imported_records
 from annotations.store.imported_records import PreparedRecord
@@ -35,7 +35,7 @@ Prepared = tuple[list[PreparedRecord], Checked]  # the parts of a record, and wh
 class CheckJob:
     """What is to be checked, and what is written of it."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[TableSource, ...]
     format: str
     drawn_by: str | None  # name of the model that drew, where the records do not say
     owner: str
@@ -104,7 +104,7 @@ def _check(store: Store, job: CheckJob, file: IO[bytes] | None, total: int, on_p
     return CheckOutcome(checker.new, checker.already, tuple(sorted(checker.errors, key=lambda error: error.row)))
 
 
-def read(job: CheckJob, source: Source) -> Read:
+def read(job: CheckJob, source: TableSource) -> Read:
     """The records of one of a job's files."""
     options = {"columns": source.columns} if source.columns else {}
     return job.reader.read(

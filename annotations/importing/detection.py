@@ -11,7 +11,7 @@ from typing import Any
 from annotations.errors import ImportingError
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import Read, RowError
-from annotations.importing.source_tables import Source
+from annotations.importing.source_tables import TableSource
 from annotations.schema.imported_record import Record
 from model.trajectory import Reflection, Trajectory
 
@@ -19,7 +19,7 @@ LOOKED_AT = 5  # rows
 LONGEST = 100  # characters of a text that is shown
 
 
-def detect(sources: Sequence[Source]) -> str:
+def detect(sources: Sequence[TableSource]) -> str:
     """The name of the first format that all the first rows of the first file fit. Raises ImportingError."""
     path = sources[0].path
     if path.is_dir() and not rows.is_sharded(path):  # of trajectories, one a file

@@ -18,7 +18,7 @@ from datasets import IterableDataset, get_dataset_split_names, load_dataset
 from datasets.table import embed_table_storage
 
 from annotations.errors import ImportingError
-from annotations.importing.source_tables import Source
+from annotations.importing.source_tables import TableSource
 
 AT_ONCE = 64  # rows with pictures in memory
 
@@ -26,7 +26,7 @@ AT_ONCE = 64  # rows with pictures in memory
 @contextmanager
 def streamed(
     name: str, split: str | None = None, on_progress: Callable[[int], None] = lambda rows: None
-) -> Iterator[Source]:
+) -> Iterator[TableSource]:
     """The rows of a split (the first, where none is named) as a file, which is removed afterwards.
 
     Raises ImportingError for what cannot be loaded.
@@ -38,7 +38,7 @@ def streamed(
             _write(load_dataset(name, split=split, streaming=True).decode(False), file, on_progress)
         except Exception as error:  # of whatever the library, the Hub or the data set's files say
             raise ImportingError(f"the data set {name[:200]} cannot be loaded: {str(error)[:300]}") from error
-        yield Source(file, Path(name) if Path(name).is_dir() else None, f"{name} ({split})")
+        yield TableSource(file, Path(name) if Path(name).is_dir() else None, f"{name} ({split})")
 
 
 def _write(rows: IterableDataset, file: Path, on_progress: Callable[[int], None]) -> None:

@@ -45,7 +45,7 @@ from annotations.importing.checking_process import check_in_process
 from annotations.importing.detection import check_columns, detect, read_columns, shown
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import RowError
-from annotations.importing.source_tables import AUTO, FOLDER, Source, laid_out, sources_of, tables_in
+from annotations.importing.source_tables import AUTO, FOLDER, TableSource, laid_out, sources_of, tables_in
 from annotations.importing.staging import ImportRun
 from annotations.store.imported_records import BatchName
 from annotations.store.store import Store, open_store
@@ -78,7 +78,7 @@ class Report:
 
 def bring_in(
     store: Store,
-    source: Path | Sequence[Source],
+    source: Path | Sequence[TableSource],
     format: str = AUTO,
     *,
     owner: str,
@@ -131,7 +131,7 @@ def _stage(run: ImportRun, prepared: Iterable[Prepared], total: int, on_progress
 
 def rehearse(
     store: Store,
-    source: Path | Sequence[Source],
+    source: Path | Sequence[TableSource],
     format: str = AUTO,
     *,
     images: Path | None = None,
@@ -151,8 +151,8 @@ def rehearse(
 
 @contextmanager
 def _sources(
-    source: Path | Sequence[Source], format: str, images: Path | None, columns: Mapping[str, str] | None
-) -> Iterator[tuple[Sequence[Source], str]]:
+    source: Path | Sequence[TableSource], format: str, images: Path | None, columns: Mapping[str, str] | None
+) -> Iterator[tuple[Sequence[TableSource], str]]:
     """The files, and the format that they have."""
     if columns:
         check_columns(columns)
@@ -163,7 +163,7 @@ def _sources(
 
 
 @contextmanager
-def _files(source: Path | Sequence[Source], format: str, images: Path | None) -> Iterator[Sequence[Source]]:
+def _files(source: Path | Sequence[TableSource], format: str, images: Path | None) -> Iterator[Sequence[TableSource]]:
     if format != AUTO:
         reader_of(format)
     if not isinstance(source, Path):
@@ -177,12 +177,14 @@ def _files(source: Path | Sequence[Source], format: str, images: Path | None) ->
         yield sources_of(source, images)
     elif format == FOLDER and source.is_dir() and not rows.is_sharded(source):
         tables = tables_in(source)
-        yield [Source(table, images or (source if len(tables) == 1 else table.parent), table.name) for table in tables]
+        yield [
+            TableSource(table, images or (source if len(tables) == 1 else table.parent), table.name) for table in tables
+        ]
     else:
-        yield [Source(source, images, source.name)]
+        yield [TableSource(source, images, source.name)]
 
 
-def _name(source: Path | Sequence[Source], sources: Sequence[Source]) -> str:
+def _name(source: Path | Sequence[TableSource], sources: Sequence[TableSource]) -> str:
     return source.name if isinstance(source, Path) else ", ".join(each.name for each in sources)[:200]
 
 
@@ -219,7 +221,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @contextmanager
-def _given(arguments: argparse.Namespace) -> Iterator[Path | Sequence[Source]]:
+def _given(arguments: argparse.Namespace) -> Iterator[Path | Sequence[TableSource]]:
     """The file or folder, or the rows of a data set that `datasets` loads."""
     path = Path(arguments.source)
     if arguments.split is None and (path.exists() or not HUB_ID.fullmatch(arguments.source)):

@@ -17,7 +17,7 @@ USUAL = "metadata"  # name of the table in an image folder of the Hub
 
 
 @dataclass(frozen=True)
-class Source:
+class TableSource:
     """A table, or a folder that a format reads by itself. Paths in it are looked up beside it, then in `images`."""
 
     path: Path
@@ -28,7 +28,7 @@ class Source:
 
 
 @contextmanager
-def laid_out(files: Sequence[Path], format: str) -> Iterator[list[Source]]:
+def laid_out(files: Sequence[Path], format: str) -> Iterator[list[TableSource]]:
     """What uploaded files hold: the tables of each zip with its own pictures, a table beside zips with all of theirs.
 
     Raises ImportingError.
@@ -41,14 +41,14 @@ def laid_out(files: Sequence[Path], format: str) -> Iterator[list[Source]]:
         packed = [source for place, sources in sources_of for source in sources if not place.flattened]
         if loose and not packed and len(places) > 1:  # the zips hold the pictures of the table
             root = places[0].folder.parent
-            yield [Source(source.path, root, source.name, flattened=True) for source in loose]
+            yield [TableSource(source.path, root, source.name, flattened=True) for source in loose]
         elif not loose + packed:
             raise ImportingError(f"got no table; wanted a file that ends in {', '.join(TABLES)}")
         else:
             yield loose + packed
 
 
-def _in_place(place: UnpackedFolder, format: str) -> list[Source]:
+def _in_place(place: UnpackedFolder, format: str) -> list[TableSource]:
     folder = _descended(place.folder)
     if not any(file.suffix.lower() in TABLES for file in folder.rglob("*") if file.is_file()):
         return []
@@ -59,7 +59,7 @@ def _in_place(place: UnpackedFolder, format: str) -> list[Source]:
     several = len(tables) > 1
     apart = several and format != AUTO  # each with pictures beside it
     return [
-        Source(table, table.parent if apart else folder, _called(place, table, several), place.flattened)
+        TableSource(table, table.parent if apart else folder, _called(place, table, several), place.flattened)
         for table in tables
     ]
 
@@ -79,7 +79,7 @@ def _only_table(folder: Path) -> list[Path]:
     return tables if len(tables) == 1 else [folder]
 
 
-def sources_of(folder: Path, images: Path | None) -> list[Source]:
+def sources_of(folder: Path, images: Path | None) -> list[TableSource]:
     """What a folder of any format holds: the files of an export, Parquet shards, tars, trajectories, or tables.
 
     Raises ImportingError for none, and for a manifest that names files elsewhere.
@@ -94,7 +94,7 @@ def sources_of(folder: Path, images: Path | None) -> list[Source]:
         tables = [folder]
     else:
         tables = sorted(folder.glob("*.tar")) or tables_in(folder)
-    return [Source(table, images or folder, table.relative_to(folder.parent).as_posix()) for table in tables]
+    return [TableSource(table, images or folder, table.relative_to(folder.parent).as_posix()) for table in tables]
 
 
 def _is_of_json(folder: Path) -> bool:

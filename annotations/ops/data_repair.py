@@ -22,7 +22,7 @@ from annotations.errors import DirectoryError, NotFoundError, PictureError, Traj
 from annotations.pictures import images
 from annotations.store import search_index
 from annotations.store.trajectories import set_columns
-from annotations.store.trajectory_columns import columns_of, pictures_of
+from annotations.store.trajectory_columns import columns_of, pictures_by_position
 from model.images import PictureFileError, decode
 from model.trajectory import Trajectory
 
@@ -158,7 +158,7 @@ def _differences(session: Session) -> tuple[list[_Difference], list[str]]:
                 unreadable.append(row["id"])
                 continue
             columns_to_correct = {name: value for name, value in expected.items() if row[name] != value}
-            shown = pictures_of(trajectory).items()
+            shown = pictures_by_position(trajectory).items()
             missing = {place: sha256 for place, sha256 in shown if links.get((row["id"], place)) != sha256}
             if columns_to_correct or missing:
                 differing.append(_Difference(row["id"], columns_to_correct, missing))

@@ -42,7 +42,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Progress:
+class AnnotatorProgress:
     """How far one annotator is, in items."""
 
     done: int
@@ -52,9 +52,9 @@ class Progress:
     def items(self) -> int:
         return self.done + self.waiting
 
-    def further(self, more: int) -> "Progress":
+    def further(self, more: int) -> "AnnotatorProgress":
         """After so many more are done."""
-        return Progress(self.done + more, max(0, self.waiting - more))
+        return AnnotatorProgress(self.done + more, max(0, self.waiting - more))
 
 
 def claim(store: Store, project_id: str, annotator: str, *, exclude_item: int | None = None) -> Assignment | None:
@@ -234,7 +234,7 @@ def recover(store: Store) -> int:
         return leases.expire(session, store.clock())
 
 
-def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Progress:
+def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> AnnotatorProgress:
     """Items that this annotator is done with, and those still waiting for them; items of gold are counted like others,
     so that no number tells them apart. Nothing waits where only gold is left.
     """
@@ -255,7 +255,7 @@ def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Pro
             else left(ItemPurpose.WORK)
         )
         waiting = waiting if left(ItemPurpose.WORK) > 0 else 0
-        return Progress(done=session.scalar(done) or 0, waiting=max(0, waiting))
+        return AnnotatorProgress(done=session.scalar(done) or 0, waiting=max(0, waiting))
 
 
 def _open_project(session: Session, project_id: str) -> Project:

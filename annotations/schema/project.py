@@ -64,7 +64,7 @@ class ItemPurpose(StrEnum):
 
 
 @dataclass(frozen=True)
-class Example:
+class GuidelineExample:
     """A picture that the guidelines show: an image of a trajectory, and what it is an example of."""
 
     trajectory_id: str
@@ -72,8 +72,8 @@ class Example:
     note: str = ""
 
     @staticmethod
-    def from_dict(row: Mapping[str, Any]) -> "Example":
-        return Example(str(row["trajectory_id"]), int(row["segment"]), str(row.get("note", "")))
+    def from_dict(row: Mapping[str, Any]) -> "GuidelineExample":
+        return GuidelineExample(str(row["trajectory_id"]), int(row["segment"]), str(row.get("note", "")))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Project:
     collects: bool = False  # whether every new trajectory that has its subject becomes an item
     hides_verdict: bool = False  # whether a person answers before they see what the model says
     reasons: tuple[str, ...] = ()  # stock reasons, offered on keys
-    examples: tuple[Example, ...] = ()  # pictures of the guidelines
+    examples: tuple[GuidelineExample, ...] = ()  # pictures of the guidelines
     created_at: datetime | None = field(default=None, compare=False)  # UTC
     closed_at: datetime | None = field(default=None, compare=False)  # since when nothing is asked
     archived_at: datetime | None = field(default=None, compare=False)  # since when it is in no list but the archive's
@@ -122,7 +122,7 @@ class Project:
         try:
             known["questions"] = tuple(Question.from_dict(question) for question in row["questions"])
             known |= {name: tuple(row.get(name, ())) for name in ("people", "reasons")}
-            known["examples"] = tuple(Example.from_dict(example) for example in row.get("examples", ()))
+            known["examples"] = tuple(GuidelineExample.from_dict(example) for example in row.get("examples", ()))
             for name, kind in (("role", Role), ("skipping", Skipping), ("order", Order)):
                 if name in row:
                     known[name] = kind(row[name])

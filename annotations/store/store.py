@@ -47,7 +47,7 @@ from annotations.store.imported_records import ImportBatch, RecordOrigin
 from annotations.store.items import NewItem
 from annotations.store.listing import EVERYTHING, Cursor, Filter, TrajectorySummary
 from annotations.store.statistics import StoreCounts, count
-from annotations.store.trajectory_columns import check_storable, pictures_of
+from annotations.store.trajectory_columns import check_storable, pictures_by_position
 from model.trajectory import Trajectory
 
 ITEMS_PER_WRITE = 50  # added to a project in one transaction
@@ -110,7 +110,7 @@ class Store:
             created_at=trajectory.created_at or self.clock().isoformat(),
         )
         check_storable(stored, owner)
-        hashes = set(pictures_of(stored).values())
+        hashes = set(pictures_by_position(stored).values())
         files = [trajectory_pictures.store(self._pictures, sha256, pictures) for sha256 in hashes]
         try:
             self._save(stored, files, pictures, owner=owner, recorded=recorded)
@@ -282,7 +282,7 @@ class Store:
     def _check(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
         try:
             check_storable(trajectory)
-            hashes = set(pictures_of(trajectory).values())
+            hashes = set(pictures_by_position(trajectory).values())
             return {sha256: trajectory_pictures.describe(self._pictures, sha256, pictures) for sha256 in hashes}
         except AnnotationsError as error:
             return error

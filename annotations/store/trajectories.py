@@ -16,7 +16,7 @@ from annotations.pictures.images import PngFile
 from annotations.store import items, search_index
 from annotations.store.items import ItemState
 from annotations.store.search_index import terms_of
-from annotations.store.trajectory_columns import PreparedRows, pictures_of, prepare
+from annotations.store.trajectory_columns import PreparedRows, pictures_by_position, prepare
 from annotations.store.visibility import is_staged, is_visible
 from model.trajectory import Trajectory
 
@@ -52,7 +52,7 @@ def stage(session: Session, prepared: Sequence[PreparedRows], files: Mapping[str
     stored = already_stored(session, [by_id[id].trajectory for id in ids]) if ids else set()
     new = [rows for id, rows in by_id.items() if id not in stored]
     if new:
-        hashes = {sha256 for rows in new for sha256 in pictures_of(rows.outline).values()}
+        hashes = {sha256 for rows in new for sha256 in pictures_by_position(rows.outline).values()}
         insert_rows(session, new, [files[sha256] for sha256 in hashes], visible=False)
         session.execute(insert(STAGED), [{"trajectory_id": rows.id, "batch": batch} for rows in new])
 
@@ -70,7 +70,7 @@ def insert_rows(session: Session, prepared: Sequence[PreparedRows], files: Itera
     links = [
         {"trajectory_id": rows.id, "segment": segment, "frame": frame, "sha256": sha256}
         for rows in prepared
-        for (segment, frame), sha256 in pictures_of(rows.outline).items()
+        for (segment, frame), sha256 in pictures_by_position(rows.outline).items()
     ]
     if links:
         session.execute(insert(LINKS), links)

@@ -82,7 +82,7 @@ def _outline(segment: Segment) -> Segment:
 
 def columns_of(trajectory: Trajectory) -> dict[str, object]:
     """The columns that repeat what the body says, so that lists need not read it. Raises TrajectoryError."""
-    pictures = pictures_of(trajectory)
+    pictures = pictures_by_position(trajectory)
     shown = [sha256 for (_, frame), sha256 in pictures.items() if frame == 0] or list(pictures.values())
     parent = trajectory.parent
     return {
@@ -102,7 +102,7 @@ def columns_of(trajectory: Trajectory) -> dict[str, object]:
     }
 
 
-def pictures_of(trajectory: Trajectory) -> dict[tuple[int, int], str]:
+def pictures_by_position(trajectory: Trajectory) -> dict[tuple[int, int], str]:
     """The hashes of its pictures by segment and frame, which is 0 for the finished picture of a segment."""
     pictures: dict[tuple[int, int], str] = {}
     for index, segment in enumerate(trajectory.segments):

@@ -16,7 +16,7 @@ from model.events import (
     TrajectoryStarted,
     replay_segment,
 )
-from model.trajectory import Sampling, Segment, pictures_of
+from model.trajectory import Sampling, Segment, picture_hashes
 
 
 class EventWriter:
@@ -66,7 +66,7 @@ class EventWriter:
 
     def prefix(self, segment: Segment, pictures: Mapping[str, bytes]) -> Iterator[Event]:
         """The events of a segment of the prefix, with its pictures (PNG by hash) where they are known."""
-        known = pictures.keys() >= set(pictures_of(segment))
+        known = pictures.keys() >= set(picture_hashes(segment))
         yield self.begin(segment.kind)
         for event in replay_segment(self.request.id, self.segment, segment, pictures.__getitem__ if known else None):
             yield replace(event, t_ms=self._now())

@@ -201,7 +201,7 @@ class Janus:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PromptPieces:
     """A prompt as a network reads it: normalised text, a warning for unknown prompts, and the pieces of the user's
     turn. For an edit the pieces hold no image codes yet."""
 
@@ -229,10 +229,10 @@ class PromptReader:
     def tokenize(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
-    def _read(self, prompt: str, task: Task) -> Prompt:
+    def _read(self, prompt: str, task: Task) -> PromptPieces:
         reading = self.domain.read(prompt, task)
         pieces = edit_prompt_pieces(self, reading.text, ()) if task is Task.EDIT else prompt_pieces(self, reading.text)
-        return Prompt(reading.text, reading.warning, tuple(pieces))
+        return PromptPieces(reading.text, reading.warning, tuple(pieces))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.backends.janus import Janus, Prompt
+from model.backends.janus import Janus, PromptPieces
 from model.backends.memory import MOST_PROMPT_TOKENS, STREAMS, most_positions
 from model.backends.request import (
     MOST_REFLECTION_TOKENS,
@@ -28,7 +28,7 @@ class PreparedRequest:
 
     request: Request
     sampling: Sampling
-    prompt: Prompt
+    prompt: PromptPieces
     positions: int  # that a stream can grow to
     streams: int  # without guidance the drawing stream needs no twin
 

@@ -20,7 +20,7 @@ from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request, RequestError
 from model.branches import BranchError, with_perturbation
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.images import encode_png
 from model.trajectory import Sampling, Trajectory
 
@@ -58,11 +58,11 @@ def aha_rates(backend: Backend, prompts: Sequence[str], sampling: Sampling, *, s
     """Draws every prompt with the seeds 0 to `seeds` − 1, then changes what it said yes to. Raises RequestError."""
     requests = [Request(prompt, seed, rounds, sampling, None) for prompt in prompts for seed in range(seeds)]
     drawn, changed = [], []
-    for _, trajectory, pictures in pictures_of(backend, requests, batch=32):
+    for _, trajectory, pictures in drawn_pictures(backend, requests, batch=32):
         drawn.append(trajectory)
         if trajectory.reflections[-1].answer == "yes" and (request := changed_request(backend, trajectory, pictures)):
             changed.append(request)
-    after = [trajectory for _, trajectory, _ in pictures_of(backend, changed, batch=32)]
+    after = [trajectory for _, trajectory, _ in drawn_pictures(backend, changed, batch=32)]
     first = {request.id: len(request.prefix) for request in changed}
     noticed = sum(trajectory.segments[first[trajectory.id]].answer == "no" for trajectory in after)
     return AhaRates(

@@ -12,7 +12,7 @@ import numpy as np
 from model.backends.contract import Backend
 from model.backends.request import Request, Task
 from model.evaluation.bootstrap import Figure, Mean, Proportion, auroc
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.trajectory import Reflection, Sampling, Thought, Trajectory
 from model.world.edits import Edit, edited, sample_edit, touched, write_edit
 from model.world.language import Description, category_of, write
@@ -97,7 +97,7 @@ def judge_requests(
 ) -> Iterator[tuple[int, Judged]]:
     """(index, rollout) of every request, as they end; the verifier reads each picture for the index's description."""
     index_of = {request.id: index for index, request in enumerate(requests)}
-    for name, trajectory, pictures in pictures_of(backend, requests, batch):
+    for name, trajectory, pictures in drawn_pictures(backend, requests, batch):
         index = index_of[name]
         yield index, Judged(descriptions[index], trajectory, tuple(map(read, pictures)))
 
@@ -110,7 +110,7 @@ def edit_all(
         Request(write_edit(edit), seed + i, 1, sampling, None, task=Task.EDIT, source=render(scene), id=str(i))
         for i, (scene, edit) in enumerate(edits)
     ]
-    edited = {int(name): pictures[-1] for name, _, pictures in pictures_of(backend, requests, batch)}
+    edited = {int(name): pictures[-1] for name, _, pictures in drawn_pictures(backend, requests, batch)}
     return [Edited(edit, scene, edited[i]) for i, (scene, edit) in enumerate(edits)]
 
 

@@ -18,7 +18,7 @@ class RolloutError(RuntimeError):
     """A rollout that failed; the message says of which prompt, and why."""
 
 
-def pictures_of(
+def drawn_pictures(
     backend: Backend, requests: Sequence[Request], batch: int, *, progress: bool = True
 ) -> Iterator[tuple[str, Trajectory, list[np.ndarray]]]:
     """(id, trajectory, its drawn pictures as (H, W, 3) uint8) of every request, as they end; progress on stderr.

@@ -17,7 +17,7 @@ from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.evaluation.bootstrap import Figure
 from model.evaluation.figures import Judged, figures
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.trajectory import Sampling
 from model.world.language import parse, write
 from model.world.splits import GENEVAL, HARD, sample_training
@@ -115,7 +115,7 @@ def draw_fixed(janus: Janus, fixed: Sequence[FixedPrompts], which: slice) -> Dra
 
 def _rollouts(janus: Janus, fixed: FixedPrompts, which: slice) -> Iterator[tuple[int, Judged | None, Sample]]:
     requests = fixed.requests(janus.sampling)[which]
-    for id, trajectory, pictures in pictures_of(JanusBackend(janus), requests, AT_ONCE, progress=False):
+    for id, trajectory, pictures in drawn_pictures(JanusBackend(janus), requests, AT_ONCE, progress=False):
         number, prompt = int(id), trajectory.prompt
         reflections = tuple("".join(token.text for token in each.tokens) for each in trajectory.reflections)
         judged = Judged(parse(prompt), trajectory, tuple(map(read, pictures))) if fixed.refereed else None

@@ -29,7 +29,7 @@ from model.branches import with_reflection, written_thought
 from model.decoding.janus_backend import JanusBackend, open_janus
 from model.evaluation.bootstrap import Figure, Proportion, difference, interval, points
 from model.evaluation.figures import Judged, judge_all
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.images import encode_png
 from model.trajectory import Image, Origin, Reflection, Sampling, Segment
 from model.world.defects import otherwise, spoil_as
@@ -53,7 +53,7 @@ CHANGES = {  # what is done to one object of a thought or of an accepted drawing
 
 def drawn(backend: JanusBackend, requests: Sequence[Request]) -> list[Reading]:
     """What the last picture of every request shows."""
-    readings = {name: read(pictures[-1]) for name, _, pictures in pictures_of(backend, requests, BATCH)}
+    readings = {name: read(pictures[-1]) for name, _, pictures in drawn_pictures(backend, requests, BATCH)}
     return [readings[request.id] for request in requests]
 
 
@@ -208,7 +208,7 @@ def verdicts(
         requests.append(
             Request(rollout.trajectory.prompt, number, 1, plain, None, prefix=(image,), pictures=pngs, id=str(number))
         )
-    ended = {name: trajectory for name, trajectory, _ in pictures_of(backend, requests, BATCH)}
+    ended = {name: trajectory for name, trajectory, _ in drawn_pictures(backend, requests, BATCH)}
     reflections = [ended[str(number)].segments[-1] for number in range(len(cases))]
     return [isinstance(rollout, Reflection) and rollout.answer == "yes" for rollout in reflections]
 

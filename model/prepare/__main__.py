@@ -26,9 +26,9 @@ from model.distributed.command_line import ending_in_a_line
 from model.distributed.processes import Processes, join_processes
 from model.distributed.prompt_file import read_prompt_file
 from model.evaluation.recorded import checkpoint_stamp
-from model.prepare.drawing import Progress, draw_missing, score_missing
+from model.prepare.drawing import PrepareProgress, draw_missing, score_missing
 from model.prepare.embedded_world import VERIFIER, VerifierCritic, training_prompts
-from model.prepare.report import REPORT, Tally, summary, table, write_report
+from model.prepare.report import REPORT, PrepareTally, summary, table, write_report
 from model.prepare.rows import COLUMNS, RowMaker
 from model.prepare.scored_images import PainterSettings, PlannedImage, PrepareError
 from model.prepare.selection import JudgeBalance, Selection, Thresholds, select
@@ -57,8 +57,8 @@ class Preparation:
         for painter in painters:
             yield from PlannedImage.of(painter, prompt, self.images, self.seed)
 
-    def progress(self, painters: Sequence[PainterSettings], what: str, *, shown: bool) -> Progress:
-        return Progress(len(self.prompts) * self.images * len(painters), what, shown=shown)
+    def progress(self, painters: Sequence[PainterSettings], what: str, *, shown: bool) -> PrepareProgress:
+        return PrepareProgress(len(self.prompts) * self.images * len(painters), what, shown=shown)
 
 
 def main() -> None:
@@ -96,9 +96,9 @@ def read_preparation(arguments: argparse.Namespace) -> Preparation:
 
 def draw(
     preparation: Preparation, workspace: Workspace, arguments: argparse.Namespace, processes: Processes
-) -> tuple[list[PainterSettings], list[Progress]]:
+) -> tuple[list[PainterSettings], list[PrepareProgress]]:
     """Draw this process's share, one painter in memory at a time."""
-    painters, passes = list[PainterSettings](), list[Progress]()
+    painters, passes = list[PainterSettings](), list[PrepareProgress]()
     for source in dict.fromkeys(map(painter_source, arguments.painter)):
         device = processes.device(arguments.device)
         backend = open_backend(source, device=device, dtype=arguments.dtype)
@@ -124,7 +124,7 @@ def score(
     workspace: Workspace,
     arguments: argparse.Namespace,
     processes: Processes,
-) -> tuple[str, Progress]:
+) -> tuple[str, PrepareProgress]:
     """Score this process's share; what its scores are filed under, and what failed."""
     critic, stamp = opened_critic(arguments, processes)
     progress = preparation.progress(painters, f"images judged by {critic.name}", shown=processes.is_first)
@@ -157,7 +157,7 @@ def write(
             scored = list(workspace.scored(preparation.plans_of(painters, prompt), stamp))
             yield select(scored, preparation.thresholds, preparation.seed)
 
-    tally, balance = Tally(), JudgeBalance()
+    tally, balance = PrepareTally(), JudgeBalance()
     for selection in selections():
         tally.add(selection, preparation.thresholds)
         balance.add(selection)
@@ -180,7 +180,7 @@ def write(
     print_summary(tally, rows, arguments)
 
 
-def print_summary(tally: Tally, rows: Mapping[str, int], arguments: argparse.Namespace) -> None:
+def print_summary(tally: PrepareTally, rows: Mapping[str, int], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(summary(tally, rows), ensure_ascii=False))
     else:

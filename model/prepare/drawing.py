@@ -18,7 +18,7 @@ BATCHES = 4  # of a backend, that are asked for at once
 Value = TypeVar("Value")
 
 
-class Progress:
+class PrepareProgress:
     """How many images of a total are done, and why some failed; shown on stderr where that is wanted."""
 
     def __init__(self, total: int, what: str, *, shown: bool) -> None:
@@ -45,7 +45,7 @@ class Progress:
 
 
 def draw_missing(
-    workspace: Workspace, backend: Backend, plans: Iterable[PlannedImage], batch: int, progress: Progress
+    workspace: Workspace, backend: Backend, plans: Iterable[PlannedImage], batch: int, progress: PrepareProgress
 ) -> None:
     """Draw, without judging, what the workspace lacks of these. Raises PrepareError where nothing can be drawn."""
     missing = _left(plans, workspace.is_drawn, progress)
@@ -60,7 +60,7 @@ def draw_missing(
         progress.check(failed, len(some))
 
 
-def _left(items: Iterable[Value], is_done: Callable[[Value], bool], progress: Progress) -> Iterator[Value]:
+def _left(items: Iterable[Value], is_done: Callable[[Value], bool], progress: PrepareProgress) -> Iterator[Value]:
     for item in items:
         if is_done(item):
             progress.done()
@@ -99,7 +99,12 @@ def _drawing(plan: PlannedImage, trajectory: Trajectory, end: Event) -> DrawnIma
 
 
 def score_missing(
-    workspace: Workspace, critic: Critic, stamp: str, plans: Iterable[PlannedImage], batch: int, progress: Progress
+    workspace: Workspace,
+    critic: Critic,
+    stamp: str,
+    plans: Iterable[PlannedImage],
+    batch: int,
+    progress: PrepareProgress,
 ) -> None:
     """Have judged what was drawn of these and has no score under this stamp of the critic. Raises PrepareError where
     nothing can be judged."""

@@ -37,7 +37,7 @@ class PainterTally:
 
 
 @dataclass
-class Tally:
+class PrepareTally:
     """Counts over all prompts, and a few examples, chosen by the hashes of the pictures."""
 
     prompts: int = 0
@@ -58,7 +58,7 @@ class Tally:
         self.pairs = sorted([*self.pairs, *selection.pairs], key=lambda pair: pair[0].drawn.sha256)[:EXAMPLES]
 
 
-def summary(tally: Tally, rows: Mapping[str, int]) -> dict[str, Any]:
+def summary(tally: PrepareTally, rows: Mapping[str, int]) -> dict[str, Any]:
     """As JSON values."""
     painters = {
         name: {
@@ -78,7 +78,7 @@ def summary(tally: Tally, rows: Mapping[str, int]) -> dict[str, Any]:
     return counts | {"painters": painters, "rows": dict(rows)}
 
 
-def table(tally: Tally) -> str:
+def table(tally: PrepareTally) -> str:
     """A line for every painter."""
     lines = [f"{'painter':32}{'images':>8}{'accepted':>10}{'wrong':>8}{'mean S':>8}"]
     for name, each in tally.painters.items():
@@ -88,7 +88,9 @@ def table(tally: Tally) -> str:
     return "\n".join(lines)
 
 
-def write_report(folder: Path, tally: Tally, rows: Mapping[str, int], critic: str, thresholds: Thresholds) -> None:
+def write_report(
+    folder: Path, tally: PrepareTally, rows: Mapping[str, int], critic: str, thresholds: Thresholds
+) -> None:
     """`report.md` and `report.png` in the folder."""
     write_whole(folder / HISTOGRAM, _histogram(tally, thresholds), mode=0o644)
     text = "\n\n".join(
@@ -127,7 +129,7 @@ def _cell(text: str) -> str:
     return plain.replace("&", "&amp;").replace("<", "&lt;").translate(marks)
 
 
-def _histogram(tally: Tally, thresholds: Thresholds) -> bytes:
+def _histogram(tally: PrepareTally, thresholds: Thresholds) -> bytes:
     """A panel for every painter, PNG."""
     painters = tally.painters or {"no image": PainterTally()}
     figure = Figure(figsize=(6.4, 2.0 * len(painters)), layout="constrained")

@@ -16,7 +16,7 @@ MOST_SESSIONS = 10_000  # that are remembered; the longest silent is forgotten f
 Known = TypeVar("Known")
 
 
-class Sessions:
+class StickySessions:
     """The replica that each session was sent to last."""
 
     def __init__(self, most: int = MOST_SESSIONS) -> None:
@@ -42,7 +42,7 @@ class SessionRouter(RequestRouter):
     """As Ray Serve calls it."""
 
     def initialize_state(self, **options: Any) -> None:
-        self._sessions = Sessions()
+        self._sessions = StickySessions()
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None

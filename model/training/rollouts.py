@@ -18,7 +18,7 @@ from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.prepared_request import check_prefix
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.training.rewards.janus_pro_r1 import comprehension_reward, generation_reward
 from model.training.rewards.registry import RIGHT, Reward
 from model.training.training_sequences import TrainingSequence
@@ -144,7 +144,7 @@ def roll_out(
             text, seed = start.prompt.text, own.getrandbits(31)
             requests.append(Request(text, seed, rounds, start.sampling, None, prefix=start.prefix, id=name))
     backend = backend or JanusBackend(janus)
-    finished = pictures_of(backend, requests, len(requests), progress=False) if requests else ()
+    finished = drawn_pictures(backend, requests, len(requests), progress=False) if requests else ()
     rollouts = {name: _assessed(janus, reward, start_of[name], drawn, images) for name, drawn, images in finished}
     return [[rollouts[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
 

@@ -22,7 +22,7 @@ from studio.annotate.item_token import DONE, WHOLE_ITEM, ItemToken
 from studio.annotate.practice_view import PRACTICE
 from studio.annotate.progress_cache import Counts, progress_of
 from studio.annotate.reflection_form import (
-    Item,
+    ReflectionItem,
     asks_only_about_reflections,
     check_correction,
     open_item,
@@ -46,7 +46,7 @@ class ItemView(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ProjectView:
+class AnnotatorInProject:
     """One person in one project."""
 
     store: Store
@@ -176,7 +176,7 @@ class ProjectView:
         return progress_line(so_far.progress, known, so_far.pace, part)
 
 
-def _about(item: Item, annotations: Sequence[Annotation]) -> list[Annotation]:
+def _about(item: ReflectionItem, annotations: Sequence[Annotation]) -> list[Annotation]:
     """What was said of what the form of a reflection shows."""
     return [annotation for annotation in annotations if annotation.segment in (item.segment, item.thought)]
 

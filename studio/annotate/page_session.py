@@ -7,7 +7,7 @@ import gradio as gr
 from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
-from studio.annotate.item_view import ProjectView
+from studio.annotate.item_view import AnnotatorInProject
 from studio.annotate.progress_cache import Counts
 from studio.auth.identity import Identity, require
 from studio.settings import Settings
@@ -18,7 +18,7 @@ class PageSession(NamedTuple):
 
     who: Identity
     session: str
-    place: ProjectView
+    place: AnnotatorInProject
 
     @property
     def name(self) -> str:
@@ -51,4 +51,4 @@ def sit(
         chosen = projects[0]
     if chosen is None:
         raise gr.Error("There is no such project that is open to you. Load the page again.", print_exception=False)
-    return PageSession(who, request.session_hash or "", ProjectView(store, counts, who.name, chosen))
+    return PageSession(who, request.session_hash or "", AnnotatorInProject(store, counts, who.name, chosen))

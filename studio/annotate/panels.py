@@ -14,7 +14,7 @@ from annotations.errors import AnnotationsError, NotFoundError, redact_paths
 from annotations.queue import flags
 from annotations.queue.flags import Flag
 from annotations.queue.own_items import OwnItem, own_items
-from annotations.schema.project import LONGEST_NOTE, Example, Project, Role
+from annotations.schema.project import LONGEST_NOTE, GuidelineExample, Project, Role
 from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store
 from model.images import thumbnail
@@ -96,11 +96,11 @@ class PanelHandlers:
             raise NotFoundError("there is no such flag in this project; load the page again")
         flags.answer(self.store, flag, at.name, note)
 
-    def _change(self, at: PageSession, examples: Sequence[Example]) -> PageSession:
+    def _change(self, at: PageSession, examples: Sequence[GuidelineExample]) -> PageSession:
         changed = self.store.change_project(replace(at.project, examples=tuple(examples)))
         return at._replace(place=replace(at.place, project=changed))
 
-    def _example(self, at: PageSession, token: str | None, note: str) -> Example:
+    def _example(self, at: PageSession, token: str | None, note: str) -> GuidelineExample:
         """The picture that is judged on the table: of a reflection the one before it, else the last."""
         if (shown := ItemToken.read(token)) is None:
             raise NotFoundError(NO_ITEM)
@@ -109,7 +109,7 @@ class PanelHandlers:
         drawn = [at for at, segment in enumerate(before) if _picture(segment)]
         if not drawn:
             raise NotFoundError("there is no picture on the table")
-        return Example(trajectory.id, drawn[-1], note.strip()[:LONGEST_NOTE])
+        return GuidelineExample(trajectory.id, drawn[-1], note.strip()[:LONGEST_NOTE])
 
     def _guide(self, at: PageSession) -> str:
         runs = self.store.trajectories_by_id([example.trajectory_id for example in at.project.examples])
@@ -123,7 +123,7 @@ class PanelHandlers:
         listed = f'<ul class="examples">{cards}</ul>' if cards else ""
         return listed + (_admin_part(at.project) if admin else "")
 
-    def _card(self, number: int, example: Example, run: Trajectory, *, removable: bool) -> str:
+    def _card(self, number: int, example: GuidelineExample, run: Trajectory, *, removable: bool) -> str:
         segment = run.segments[example.segment] if example.segment < len(run.segments) else None
         sha256 = _picture(segment)
         png = self.store.picture_or_none(sha256) if sha256 else None

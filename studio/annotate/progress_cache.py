@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-from annotations.queue.assignment import Progress, progress
+from annotations.queue.assignment import AnnotatorProgress, progress
 from annotations.queue.own_items import Pace, pace
 from annotations.store.store import Store
 
@@ -15,7 +15,7 @@ LASTS = 60.0  # seconds that a count of more is good for
 class Count(NamedTuple):
     """A person's progress and pace, and when they were counted."""
 
-    progress: Progress
+    progress: AnnotatorProgress
     pace: Pace
     moment: float  # seconds of the monotonic clock
 

@@ -33,7 +33,7 @@ KNOWN = {(question.name, question.segment, type(question.form)) for question in 
 
 
 @dataclass(frozen=True)
-class Item:
+class ReflectionItem:
     """What is on the table: a reflection, the thought behind its image, and the key of this showing."""
 
     item: int  # of the queue
@@ -64,7 +64,7 @@ def reflections_of(trajectory: Trajectory) -> list[int]:
     return [i for i, s in enumerate(trajectory.segments) if isinstance(s, Reflection) and s.finished]
 
 
-def open_item(item: int, project: str, trajectory: Trajectory, segment: int) -> Item:
+def open_item(item: int, project: str, trajectory: Trajectory, segment: int) -> ReflectionItem:
     """A showing of one reflection, with the last thought since the reflection before it."""
     reflection = trajectory.segments[segment]
     before = reversed(list(enumerate(trajectory.segments[:segment])))
@@ -72,10 +72,10 @@ def open_item(item: int, project: str, trajectory: Trajectory, segment: int) -> 
     thought = next((i for i, s in since if isinstance(s, Thought) and s.finished), None)
     opposite = right_answer(reflection, {VERDICT_RIGHT: NO})
     begun = ItemToken.begin(item, segment)
-    return Item(item, project, trajectory.id, segment, opposite, thought, begun.key, begun.shown_at)
+    return ReflectionItem(item, project, trajectory.id, segment, opposite, thought, begun.key, begun.shown_at)
 
 
-def shown_again(showing: ItemToken, project: str, trajectory: Trajectory) -> Item:
+def shown_again(showing: ItemToken, project: str, trajectory: Trajectory) -> ReflectionItem:
     """The showing that a token names. Raises AnswerError where it names none."""
     if showing.segment not in reflections_of(trajectory):
         raise AnswerError("this page shows something that is not asked about any more; load it again")
@@ -100,7 +100,9 @@ def worded_as_asked(project: Project, trajectory: Trajectory, segment: int | Non
     return {q.name: fits(opposite) for q in project.questions if (q.name, q.title) == (VERDICT_RIGHT, USUAL_TITLE)}
 
 
-def reflection_sheet(project: Project, trajectory: Trajectory, item: Item, reasons: Sequence[str] = ()) -> Sheet:
+def reflection_sheet(
+    project: Project, trajectory: Trajectory, item: ReflectionItem, reasons: Sequence[str] = ()
+) -> Sheet:
     """The questions about a reflection, then those about its thought. A reason that is not there is not rated.
     `reasons`: to choose from where the verdict is wrong. A title that an admin changed is asked as it stands.
     """

@@ -5,7 +5,7 @@ Pure functions, as in `render`: no store, no Gradio. Probabilities are left out 
 
 from collections.abc import Callable, Sequence
 
-from annotations.queue.assignment import Progress
+from annotations.queue.assignment import AnnotatorProgress
 from annotations.queue.own_gold_accuracy import GoldRecord
 from annotations.queue.own_items import Pace
 from model.trajectory import Image, Reflection, Source, Trajectory
@@ -61,7 +61,9 @@ def heading(prompt: str) -> str:
     return f'<p class="eyebrow">The prompt</p><h1{size} dir="auto" title="{escaped(prompt)}">{escaped(prompt)}</h1>'
 
 
-def progress_line(progress: Progress, known: GoldRecord | None = None, pace: Pace | None = None, part: str = "") -> str:
+def progress_line(
+    progress: AnnotatorProgress, known: GoldRecord | None = None, pace: Pace | None = None, part: str = ""
+) -> str:
     """How far one is, in drawings; at which `part` of this one; how many today, how fast; and, where some answers are
     known, how many of one's own agree with those.
     """

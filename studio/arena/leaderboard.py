@@ -11,7 +11,7 @@ from annotations.schema.forms.preference import Preference
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 from model.trajectory import Trajectory
-from studio.components.plots import Estimate, intervals
+from studio.components.plots import PlottedInterval, intervals
 from studio.components.render import isolated
 from studio.projects.item_sources import WITHOUT_PLAN, way_of
 
@@ -57,6 +57,6 @@ def board(standings: Sequence[RankedContestant]) -> str:
     return apart.join(intervals([_estimate(one) for one in group], ends, digits=0) for group in groups.values())
 
 
-def _estimate(standing: RankedContestant) -> Estimate:
+def _estimate(standing: RankedContestant) -> PlottedInterval:
     note = f"{standing.wins:,} won, {standing.losses:,} lost, {standing.ties:,} equal, {standing.both_bad:,} both bad"
-    return Estimate(standing.name, points(standing.score), points(standing.low), points(standing.high), note)
+    return PlottedInterval(standing.name, points(standing.score), points(standing.low), points(standing.high), note)

@@ -27,7 +27,7 @@ from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request
 from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.bootstrap import Mean, Proportion, difference
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.training.rewards.registry import open_reward
 from model.training.rewards.reward_network import RewardNetwork, RewardRow, judged_sequence, reward_batch
 from model.training.world_data.world_prompts import world_prompts
@@ -73,7 +73,7 @@ def draw(checkpoint: str, count: int, seed: int) -> Drawings:
     requests = [Request(prompt, seed + number, 1, sampling, None) for number, prompt in enumerate(prompts)]
     verifier, network = open_reward("verifier"), RewardNetwork(open_checkpoint(checkpoint, dtype=torch.float32))
     rows, batch = [], []
-    for _, trajectory, pictures in pictures_of(backend, requests, AT_ONCE):
+    for _, trajectory, pictures in drawn_pictures(backend, requests, AT_ONCE):
         fit = verifier(trajectory, pictures).fits[0]
         rows.append((fit == 1, category(trajectory.prompt) or ""))
         batch.append(RewardRow((judged_sequence(network.janus, trajectory.prompt, pictures[0]),)))

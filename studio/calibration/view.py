@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import groupby
 
 from annotations.metrics.calibration import EVEN, Bin, Calibration, Drift, Threshold
-from studio.components.plots import Estimate, curve, intervals
+from studio.components.plots import PlottedInterval, curve, intervals
 from studio.components.render import isolated
 
 NOTHING = (
@@ -32,7 +32,7 @@ def critic(rows: Sequence[Calibration]) -> str:
     """One critic: of all prompts first, then of each category."""
     whole = rows[0]
     known = [
-        Estimate(
+        PlottedInterval(
             each.category or "all prompts",
             each.kappa.value,
             max(each.kappa.low, -1.0),
@@ -49,7 +49,8 @@ def critic(rows: Sequence[Calibration]) -> str:
         if each.kappa is None
     )
     over_time = [
-        Estimate(_day(each.until), each.accuracy.value, each.accuracy.low, each.accuracy.high) for each in whole.periods
+        PlottedInterval(_day(each.until), each.accuracy.value, each.accuracy.low, each.accuracy.high)
+        for each in whole.periods
     ]
     drawn = curve(over_time, SHARE)
     time = f"<div><h3>Agreement over time</h3>{drawn}{drift(whole.drift)}</div>" if drawn else ""

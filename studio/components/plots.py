@@ -12,7 +12,7 @@ from typing import NamedTuple
 TINTS = ("var(--accent)", "#c98a1b", "#2f8f5b", "#b0476f", "#7a6bb8", "#7d7361")  # of stacked columns
 
 
-class Estimate(NamedTuple):
+class PlottedInterval(NamedTuple):
     """A number with its interval, None where it has none."""
 
     name: str
@@ -33,7 +33,7 @@ def bars(counts: Mapping[str, int]) -> str:
     return f'<table class="plot bars">{rows}</table>'
 
 
-def intervals(rows: Sequence[Estimate], ends: tuple[float, float], *, digits: int = 2) -> str:
+def intervals(rows: Sequence[PlottedInterval], ends: tuple[float, float], *, digits: int = 2) -> str:
     """Every number as a dot on one scale, its interval as a line; the ends of the scale below."""
 
     def at(value: float) -> float:
@@ -58,7 +58,7 @@ def intervals(rows: Sequence[Estimate], ends: tuple[float, float], *, digits: in
     return f'<table class="plot intervals">{"".join(made)}{axis}</table>'
 
 
-def curve(points: Sequence[Estimate], ends: tuple[float, float]) -> str:
+def curve(points: Sequence[PlottedInterval], ends: tuple[float, float]) -> str:
     """A number over time, left to right, its interval as a band; the names are those of the moments."""
     if len(points) < 2:
         return ""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from annotations.export.jobs import Progress
+from annotations.export.jobs import ExportProgress
 from annotations.export.kind import ExportKind
 from annotations.export.manifest import Manifest
 from annotations.export.preview import Survey
@@ -68,7 +68,7 @@ def size(count: float) -> str:
     return f"{count:.1f} {UNITS[unit]}" if unit else f"{count:.0f} {UNITS[unit]}"
 
 
-def progress_html(progress: Progress) -> str:
+def progress_html(progress: ExportProgress) -> str:
     """How far the export is that is under way, or why it ended; empty where there is nothing to say."""
     if progress.running:
         total = max(progress.total, 1)

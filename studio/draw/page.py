@@ -41,7 +41,7 @@ WHAT_HAPPENS = (
 
 
 @dataclass(frozen=True)
-class Example:
+class DrawExample:
     """A prompt with the settings that it was tried with."""
 
     prompt: str
@@ -63,11 +63,11 @@ class DrawWidgets(NamedTuple):
 
 
 EXAMPLES = (  # the first four are aha moments
-    Example("two mushrooms below a yellow flower, two fish right of it", 496),
-    Example("a yellow car and a flower", 20, thinks=False),
-    Example("a yellow star left of a house", 14, thinks=False),
-    Example("a purple cat and an orange key", 9, thinks=False),
-    Example("a green tree left of a house, a yellow star above it", 4),
+    DrawExample("two mushrooms below a yellow flower, two fish right of it", 496),
+    DrawExample("a yellow car and a flower", 20, thinks=False),
+    DrawExample("a yellow star left of a house", 14, thinks=False),
+    DrawExample("a purple cat and an orange key", 9, thinks=False),
+    DrawExample("a green tree left of a house, a yellow star above it", 4),
 )
 
 
@@ -268,7 +268,7 @@ def _examples(checkpoints: Checkpoints, settings: Settings) -> list[str]:
     return [json.dumps(_example(example, checkpoints, settings)) for example in EXAMPLES]
 
 
-def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:
+def _example(example: DrawExample, checkpoints: Checkpoints, settings: Settings) -> tuple:
     how = _own(checkpoints.first, plan_first=example.thinks)
     rounds, name = settings.rounds, checkpoints.names[0]
     return astuple(

@@ -35,7 +35,7 @@ class BatchError(ValueError):
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImageAndPrompt:
     """An image and what it should show."""
 
     image: str
@@ -46,7 +46,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class BatchJudgement:
     """A row of the table; `error` is said where there is no verdict."""
 
     image: str
@@ -59,7 +59,7 @@ class Judgement:
 
 
 @contextmanager
-def batch(files: Sequence[Path]) -> Iterator[list[Pair]]:
+def batch(files: Sequence[Path]) -> Iterator[list[ImageAndPrompt]]:
     """What is to be judged of uploaded files, zips among them, as long as the block lasts. Raises BatchError."""
     try:
         with unpacked(files) as places:
@@ -68,24 +68,24 @@ def batch(files: Sequence[Path]) -> Iterator[list[Pair]]:
         raise BatchError(redact_paths(error)) from error
 
 
-def _upload_of(pair: Pair, places: Sequence[UnpackedFolder]) -> Path | None:
+def _upload_of(pair: ImageAndPrompt, places: Sequence[UnpackedFolder]) -> Path | None:
     lies_in = (place for place in places if pair.path is not None and pair.path.is_relative_to(place.folder))
     return next((place.origin(pair.path) for place in lies_in), None)
 
 
-def pairs_of(places: Sequence[UnpackedFolder]) -> list[Pair]:
+def pairs_of(places: Sequence[UnpackedFolder]) -> list[ImageAndPrompt]:
     """What is to be judged. Raises BatchError, and ImportingError for a table that cannot be read."""
     inside = [(place, file) for place in places for file in sorted(place.folder.rglob("*")) if file.is_file()]
     tables = [(place, file) for place, file in inside if file.suffix.lower() in (".csv", ".tsv")]
     images = [(place, file) for place, file in inside if file.suffix.lower() in SUFFIXES]
     if len(tables) > len({place for place, _ in tables}) or (len(tables) > 1 and tables[0][0].flattened):
         raise BatchError(f"got {len(tables)} tables, wanted one, or one in each zip")
-    pairs: list[Pair] = []
+    pairs: list[ImageAndPrompt] = []
     for place, table in tables:
         theirs = [(p, file) for p, file in images if p == place or place.flattened]
         pairs += _listed(table, [(file.relative_to(p.folder).as_posix(), file) for p, file in theirs], place.flattened)
     if not tables:
-        pairs = [Pair(file.name, _said(file), file) for _, file in images]
+        pairs = [ImageAndPrompt(file.name, _said(file), file) for _, file in images]
     if not pairs:
         raise BatchError(
             "got no image; give files such as PNG or JPEG, with a CSV or named after what they should show"
@@ -95,7 +95,7 @@ def pairs_of(places: Sequence[UnpackedFolder]) -> list[Pair]:
     return pairs
 
 
-def _listed(table: Path, images: Sequence[tuple[str, Path]], flattened: bool) -> list[Pair]:
+def _listed(table: Path, images: Sequence[tuple[str, Path]], flattened: bool) -> list[ImageAndPrompt]:
     rows = [row for _, row in csv_files.read(table, KNOWN)]
     known = [row for row in rows if isinstance(row, dict)]
     image, prompt = (next((name for name in of if known and name in known[0]), None) for of in (NAMES, ("prompt",)))
@@ -103,25 +103,27 @@ def _listed(table: Path, images: Sequence[tuple[str, Path]], flattened: bool) ->
         raise BatchError(f"{table.name} has the columns {', '.join(known[0])}; wanted “image” and “prompt”")
     names = Names(images, lambda: [row[image] for row in known], flattened=flattened)
     return [
-        Pair("", "", None, str(row)) if isinstance(row, RowError) else _pair(row[image], row[prompt], names)
+        ImageAndPrompt("", "", None, str(row)) if isinstance(row, RowError) else _pair(row[image], row[prompt], names)
         for row in rows
     ]
 
 
-def _pair(image: str, prompt: str, names: Names) -> Pair:
+def _pair(image: str, prompt: str, names: Names) -> ImageAndPrompt:
     image, prompt = image.strip(), prompt.strip()
     try:
         path = names.find(image, "image") if image else None
     except RowProblem as problem:
-        return Pair(image, prompt, None, redact_paths(problem))
-    return Pair(image, prompt, path, "" if path else "no such image was given")
+        return ImageAndPrompt(image, prompt, None, redact_paths(problem))
+    return ImageAndPrompt(image, prompt, path, "" if path else "no such image was given")
 
 
 def _said(file: Path) -> str:
     return " ".join(re.sub(r"[_\-]+", " ", file.stem).split())
 
 
-def judge_all(generator: Generator, pairs: Sequence[Pair], *, owner: str) -> Iterator[tuple[int, Judgement]]:
+def judge_all(
+    generator: Generator, pairs: Sequence[ImageAndPrompt], *, owner: str
+) -> Iterator[tuple[int, BatchJudgement]]:
     """(row, judgement), as they come; every one is stored as a trajectory."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         futures = {pool.submit(judge, generator, pair, owner): row for row, pair in enumerate(pairs)}
@@ -133,9 +135,9 @@ def judge_all(generator: Generator, pairs: Sequence[Pair], *, owner: str) -> Ite
                 future.cancel()
 
 
-def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
+def judge(generator: Generator, pair: ImageAndPrompt, owner: str) -> BatchJudgement:
     """One image; what goes wrong is said in the row."""
-    blank = Judgement(pair.image, pair.prompt)
+    blank = BatchJudgement(pair.image, pair.prompt)
     if pair.path is None:
         return replace(blank, error=pair.problem)
     try:

@@ -25,7 +25,7 @@ from studio.components.timeline.component import timeline
 from studio.draw.page import to_try
 from studio.header import intro, what_is_kept
 from studio.http.limits import LimitError
-from studio.image.judge_many import BatchError, Judgement, batch, judge_all
+from studio.image.judge_many import BatchError, BatchJudgement, batch, judge_all
 from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import Generator
@@ -46,11 +46,11 @@ UNFAMILIAR = (
 )
 OWN_IMAGE = "This example has an image of its own{instead}. Press “{choice}”."
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
-COLUMNS = list(Judgement.__dataclass_fields__)
+COLUMNS = list(BatchJudgement.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class Example:
+class ImageExample:
     """A drawing among the recorded ones, and what to ask of it."""
 
     prompt: str
@@ -65,10 +65,10 @@ class Example:
 
 
 EXAMPLES = (
-    Example("four houses", 632, 0, "four houses", "Judge it"),
-    Example("a yellow car and a flower", 678, 1, "a red car and a flower", "Judge it"),
-    Example("a yellow umbrella", 325, 0, "make the umbrella blue", "Edit it"),
-    Example("a yellow car and a flower", 678, 1, "remove the flower", "Edit it"),
+    ImageExample("four houses", 632, 0, "four houses", "Judge it"),
+    ImageExample("a yellow car and a flower", 678, 1, "a red car and a flower", "Judge it"),
+    ImageExample("a yellow umbrella", 325, 0, "make the umbrella blue", "Edit it"),
+    ImageExample("a yellow car and a flower", 678, 1, "remove the flower", "Edit it"),
 )
 
 
@@ -112,7 +112,7 @@ def ask_for_many(
     files: Sequence[str] | None, visit: PageVisit, generator: Generator, progress: gr.Progress
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """(the table, its rows with a verdict for the plot, the table as a CSV file). Raises gr.Error."""
-    judged: dict[int, Judgement] = {}
+    judged: dict[int, BatchJudgement] = {}
     try:
         with batch([Path(file) for file in files or ()]) as pairs:
             for row, judgement in visit.caller.drawing(judge_all(generator, pairs, owner=visit.owner), visit.session):
@@ -138,20 +138,20 @@ def last_image(store: Store, run: str) -> tuple[str, str]:
     return str(file), trajectory.prompt
 
 
-def picture_of(example: Example) -> str:
+def picture_of(example: ImageExample) -> str:
     """A file of the drawing."""
     return str(served_file(recorded_png(example), "image.png"))
 
 
 @lru_cache(len(EXAMPLES))
-def recorded_png(example: Example) -> bytes:
+def recorded_png(example: ImageExample) -> bytes:
     for trajectory, pictures in example_trajectories.read():
         if (trajectory.prompt, trajectory.seed) == (example.prompt, example.seed):
             return pictures[trajectory.images[example.drawing].sha256]
     raise LookupError(f"“{example.prompt}”, seed {example.seed}, is not among the recorded examples")
 
 
-def try_example(example: Example, before: str | None) -> tuple[str, render.Row]:
+def try_example(example: ImageExample, before: str | None) -> tuple[str, render.Row]:
     """A file of its drawing, and the timeline's words in place of an earlier result: also, that it has replaced the
     visitor's image `before`, where that was none of the examples'."""
     own = before is not None and Path(before).read_bytes() not in map(recorded_png, EXAMPLES)
@@ -198,7 +198,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             notice = render.notice_value(f"No image can be taken over: {redact_paths(error)}.")
             return gr.skip(), gr.skip(), notice, menu(checkpoints)
 
-    def tried(example: Example, before: str | None) -> tuple:
+    def tried(example: ImageExample, before: str | None) -> tuple:
         return *try_example(example, before), example.words, example.choice
 
     def chosen(choice: str) -> tuple:

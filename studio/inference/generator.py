@@ -14,7 +14,7 @@ from model.backends.contract import Backend, ServingOptions
 from model.backends.request import Request, Task
 from model.branches import Branch
 from model.events import Event, Failed, TrajectoryFinished, TrajectoryStarted
-from model.trajectory import Sampling, StopReason, Trajectory, pictures_of
+from model.trajectory import Sampling, StopReason, Trajectory, picture_hashes
 from studio.http.priority import activity
 from studio.inference.live_drawings import LiveDrawings
 from studio.inference.partial_trajectory import PartialTrajectory
@@ -127,7 +127,7 @@ class Generator:
 
     def _begun(self, branch: Branch) -> dict[str, Any]:
         """What a request needs to know of a branch; its pictures as they are stored, so that they stay the same."""
-        shown = {sha256 for segment in branch.prefix for sha256 in pictures_of(segment)}
+        shown = {sha256 for segment in branch.prefix for sha256 in picture_hashes(segment)}
         pictures = {sha256: self.store.picture(sha256) for sha256 in shown}
         return {"prefix": branch.prefix, "parent": branch.parent, "pictures": pictures}
 

@@ -13,7 +13,7 @@ from annotations.queue.progress import AnnotatorProgress
 from annotations.schema.forms.text import Text
 from annotations.schema.project_answers import ProjectAnswers
 from studio.auth.pseudonyms import Names
-from studio.components.plots import Estimate, bars, columns, curve, intervals
+from studio.components.plots import PlottedInterval, bars, columns, curve, intervals
 from studio.components.render import isolated
 
 DAYS = 30  # of the throughput that are shown
@@ -99,8 +99,8 @@ def agreement(measures: Sequence[QuestionAgreement]) -> str:
     return what + intervals(rows, ALL) + alone + over_time
 
 
-def _estimate(name: str, alpha: Agreement, note: str = "") -> Estimate:
-    return Estimate(name, alpha.value, alpha.low, alpha.high, note)
+def _estimate(name: str, alpha: Agreement, note: str = "") -> PlottedInterval:
+    return PlottedInterval(name, alpha.value, alpha.low, alpha.high, note)
 
 
 def _told(measure: QuestionAgreement) -> str:

@@ -138,7 +138,7 @@ def of_gallery(store: Store, keep: Filter, most: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawnPrompt:
     """What became of one prompt."""
 
     prompt: str
@@ -185,7 +185,7 @@ def draw_all(
     rounds: int,
     *,
     owner: str,
-) -> Iterator[Drawing]:
+) -> Iterator[DrawnPrompt]:
     """Every prompt in every way, with one seed for all ways of a prompt; as they come. All are stored."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         made = [pool.submit(_draw, checkpoints, prompt, chosen, rounds, owner) for prompt in prompts]
@@ -197,14 +197,14 @@ def draw_all(
                 future.cancel()
 
 
-def _draw(checkpoints: Checkpoints, prompt: str, chosen: Sequence[str], rounds: int, owner: str) -> Drawing:
+def _draw(checkpoints: Checkpoints, prompt: str, chosen: Sequence[str], rounds: int, owner: str) -> DrawnPrompt:
     seed, ids = new_seed(), []
     try:
         for way in chosen:
             ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner))
     except (RequestError, CheckpointError, AnnotationsError, FillingError) as error:
-        return Drawing(prompt, tuple(ids), redact_paths(error))
-    return Drawing(prompt, tuple(ids))
+        return DrawnPrompt(prompt, tuple(ids), redact_paths(error))
+    return DrawnPrompt(prompt, tuple(ids))
 
 
 def _drawn(checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: int, owner: str) -> str:

@@ -26,21 +26,21 @@ STEPS = 16  # frames in which an image appears
 MOST_LETTERS = 90  # of a prompt or a reason on the card
 
 
-class Round(NamedTuple):
+class CardRound(NamedTuple):
     """A drawing and what was said about it."""
 
     sha256: str
     reflection: Reflection | None
 
 
-def rounds(trajectory: Trajectory) -> list[Round]:
+def rounds(trajectory: Trajectory) -> list[CardRound]:
     """The finished images of a trajectory, each with its reflection."""
-    made: list[Round] = []
+    made: list[CardRound] = []
     for segment in trajectory.segments:
         if isinstance(segment, Image) and segment.sha256:
-            made.append(Round(segment.sha256, None))
+            made.append(CardRound(segment.sha256, None))
         elif isinstance(segment, Reflection) and made:
-            made[-1] = Round(made[-1].sha256, segment)
+            made[-1] = CardRound(made[-1].sha256, segment)
     return made
 
 

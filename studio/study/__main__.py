@@ -19,8 +19,13 @@ from annotations.store.store import Store, open_store
 from model.atomic_files import write_whole
 from model.backends.contract import CheckpointError
 from model.backends.registry import open_backend
-from model.evaluation.opinions import AgreeingOpinions, Opinions, VerifierOpinions, critic_opinions
-from studio.study.arms import KINDS, Arm, HeldOut, Stage, StudyError, Trainer, in_a_process, measured, run_arm
+from model.evaluation.simulated_annotators import (
+    AgreeingAnnotator,
+    SimulatedAnnotator,
+    VerifierAnnotator,
+    critic_annotator,
+)
+from studio.study.arms import KINDS, Arm, HeldOut, StudyError, StudyStage, Trainer, in_a_process, measured, run_arm
 from studio.study.labelling import DrawingSettings, answer, draw, drawing, export_kinds, open_project
 from studio.study.report import Results, lines, plot, to_json
 
@@ -75,16 +80,16 @@ def check(arguments: argparse.Namespace) -> None:
         raise StudyError(f"{arguments.out} holds a study with another {', '.join(other)}; choose another --out")
 
 
-def opinions_of(
+def annotator_of(
     source: str, store: Store, drawings: Sequence[str], arguments: argparse.Namespace, seed: int
-) -> Opinions:
+) -> SimulatedAnnotator:
     match source:
         case "corrections":
-            return VerifierOpinions(arguments.error_rate, seed)
+            return VerifierAnnotator(arguments.error_rate, seed)
         case "control":
-            return AgreeingOpinions()
+            return AgreeingAnnotator()
     shown = [drawing(store, trajectory_id) for trajectory_id in drawings]
-    return critic_opinions(open_backend(arguments.critic), shown, arguments.batch)
+    return critic_annotator(open_backend(arguments.critic), shown, arguments.batch)
 
 
 def label(arguments: argparse.Namespace, seed: int, arms: Sequence[Arm]) -> None:
@@ -98,17 +103,17 @@ def label(arguments: argparse.Namespace, seed: int, arms: Sequence[Arm]) -> None
     with open_store(folder / "data") as store:
         drawings = draw(store, open_backend(arguments.checkpoint), settings)
         for source in dict.fromkeys(arm.source for arm in open_arms):
-            opinions = opinions_of(source, store, drawings, arguments, seed)
+            simulated = annotator_of(source, store, drawings, arguments, seed)
             open_project(store, source, drawings)
             for arm in sorted((arm for arm in open_arms if arm.source == source), key=lambda arm: arm.size):
-                answered = answer(store, source, opinions, arm.size)
+                answered = answer(store, source, simulated, arm.size)
                 if answered != arm.size:
                     raise StudyError(
                         f"{answered} drawings of {source} are answered, not {arm.size}; choose another --out"
                     )
                 exports = folder / arm.name / "exports"
                 made = export_kinds(store, source, EXPORTED, exports)
-                summary = f"{opinions.about}; {answered} drawings answered; {', '.join(made)}"
+                summary = f"{simulated.about}; {answered} drawings answered; {', '.join(made)}"
                 print(f"seed {seed}, {arm.name}: {summary}", file=sys.stderr, flush=True)
                 write_whole(exports / "done", summary + "\n", mode=0o644)
 
@@ -126,7 +131,7 @@ def run(arguments: argparse.Namespace, train: Trainer = in_a_process) -> Results
     check(arguments)
     held_out = HeldOut(arguments.prompts, arguments.rounds, arguments.batch)
     stages = [
-        Stage(method, arguments.steps, tuple(getattr(arguments, f"{method}_options").split()))
+        StudyStage(method, arguments.steps, tuple(getattr(arguments, f"{method}_options").split()))
         for method in arguments.stages
     ]
     results = Results(measured(arguments.checkpoint, held_out, arguments.out / "start.figures.json", {}))
@@ -143,7 +148,7 @@ def run(arguments: argparse.Namespace, train: Trainer = in_a_process) -> Results
 
 def write_report(results: Results, arguments: argparse.Namespace) -> None:
     """Table, JSON and plot of what is there by now."""
-    about = settings_of(arguments) | {"annotators": VerifierOpinions(arguments.error_rate).about}
+    about = settings_of(arguments) | {"annotators": VerifierAnnotator(arguments.error_rate).about}
     write_whole(arguments.out / "results.json", json.dumps(to_json(results, about), indent=2), mode=0o644)
     write_whole(arguments.out / "results.txt", "\n".join(lines(results)) + "\n", mode=0o644)
     plot(results, arguments.out / "results.png")
@@ -158,7 +163,7 @@ def main() -> None:
     if arguments.json:
         print((arguments.out / "results.json").read_text("utf-8"))
         return
-    print(f"Annotators are {VerifierOpinions(arguments.error_rate).about}; no person answered anything.\n")
+    print(f"Annotators are {VerifierAnnotator(arguments.error_rate).about}; no person answered anything.\n")
     print("\n".join(lines(results)))
 
 

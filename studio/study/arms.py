@@ -37,7 +37,7 @@ class StudyError(Exception):
 
 
 @dataclass(frozen=True)
-class Stage:
+class StudyStage:
     """One command of the trainer."""
 
     method: str  # sft, dpo or grpo
@@ -68,16 +68,16 @@ class HeldOut:
     seed: int = 0
 
 
-def with_rows(stage: Stage, exports: Mapping[str, Path], stages: Sequence[Stage]) -> Stage:
+def with_rows(stage: StudyStage, exports: Mapping[str, Path], stages: Sequence[StudyStage]) -> StudyStage:
     """The stage itself, or, where nothing was exported for it, as many steps of fine-tuning."""
     if not KINDS[stage.method] or any(kind in exports for kind in KINDS[stage.method]):
         return stage
-    tuned = next((other for other in stages if other.method == "sft"), Stage("sft", stage.steps))
+    tuned = next((other for other in stages if other.method == "sft"), StudyStage("sft", stage.steps))
     return replace(tuned, steps=stage.steps)
 
 
 def training_command(
-    stage: Stage, exports: Mapping[str, Path], parent: str | Path, out: Path, seed: int
+    stage: StudyStage, exports: Mapping[str, Path], parent: str | Path, out: Path, seed: int
 ) -> tuple[str, ...]:
     """The module and the options of a stage's command; `exports` by kind."""
     data = [str(exports[kind]) for kind in KINDS[stage.method] if kind in exports]
@@ -127,7 +127,7 @@ def read_figures(file: Path) -> Figures:
 
 def run_arm(
     arm: Arm,
-    stages: Sequence[Stage],
+    stages: Sequence[StudyStage],
     exports: Mapping[str, Path],
     start: str,
     folder: Path,

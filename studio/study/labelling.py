@@ -38,8 +38,8 @@ from annotations.store.items import NewItem
 from annotations.store.store import Store
 from model.backends.contract import Backend
 from model.backends.request import Request
-from model.evaluation.finished_rollouts import pictures_of
-from model.evaluation.opinions import Opinion, Opinions
+from model.evaluation.finished_rollouts import drawn_pictures
+from model.evaluation.simulated_annotators import SimulatedAnnotator, SimulatedAnswer
 from model.images import encode_png
 from model.trajectory import Image, Reflection, Trajectory
 from model.world.language import write
@@ -84,7 +84,7 @@ def draw(store: Store, backend: Backend, settings: DrawingSettings) -> list[str]
     requests = [replace(request, id=f"study-{request.id}") for request in drawing_requests(settings, backend)]
     known = store.visible([request.id for request in requests])
     missing = [request for request in requests if request.id not in known]
-    for _, trajectory, pictures in pictures_of(backend, missing, settings.batch) if missing else ():
+    for _, trajectory, pictures in drawn_pictures(backend, missing, settings.batch) if missing else ():
         shown = zip(trajectory.images, pictures, strict=True)
         pngs = {image.sha256: encode_png(Picture.fromarray(picture)) for image, picture in shown}
         store.save(trajectory, pngs, owner="study")
@@ -108,7 +108,7 @@ def open_project(store: Store, name: str, drawings: Sequence[str]) -> None:
     store.add_items(name, [NewItem(trajectory_id) for trajectory_id in drawings])
 
 
-def answer(store: Store, project: str, opinions: Opinions, count: int) -> int:
+def answer(store: Store, project: str, simulated: SimulatedAnnotator, count: int) -> int:
     """Annotators in turn claim and submit until `count` items are completed; returns how many are."""
     done = completed_items(store, project)
     for annotator in cycle(ANNOTATORS):
@@ -118,13 +118,13 @@ def answer(store: Store, project: str, opinions: Opinions, count: int) -> int:
         if assignment is None:
             break
         trajectory, pictures = drawing(store, assignment.trajectory_id)
-        submit(store, assignment.item, annotator, list(answers(trajectory, pictures, opinions, annotator)))
+        submit(store, assignment.item, annotator, list(answers(trajectory, pictures, simulated, annotator)))
         done += 1
     return done
 
 
 def answers(
-    trajectory: Trajectory, pictures: Sequence[np.ndarray], opinions: Opinions, annotator: str
+    trajectory: Trajectory, pictures: Sequence[np.ndarray], simulated: SimulatedAnnotator, annotator: str
 ) -> Iterator[Annotation]:
     """What an annotator submits about a drawing: of every reflection, and of every image that is scored."""
     places = {
@@ -132,10 +132,15 @@ def answers(
         for kind in (Reflection, Image)
     }
     for number, (reflection, image) in enumerate(zip(places[Reflection], places[Image], strict=True)):
-        opinion = opinions.of(trajectory, number, pictures[number])
-        yield Annotation(trajectory.id, reflection, annotator, _of_reflection(trajectory, number, opinion))
-        if opinion.score is not None:
-            yield Annotation(trajectory.id, image, annotator, {ALIGNMENT.name: _rating(opinion.right, opinion.score)})
+        simulated_answer = simulated.answer(trajectory, number, pictures[number])
+        yield Annotation(trajectory.id, reflection, annotator, _of_reflection(trajectory, number, simulated_answer))
+        if simulated_answer.score is not None:
+            yield Annotation(
+                trajectory.id,
+                image,
+                annotator,
+                {ALIGNMENT.name: _rating(simulated_answer.right, simulated_answer.score)},
+            )
 
 
 def _rating(right: bool, score: float) -> int:
@@ -143,12 +148,12 @@ def _rating(right: bool, score: float) -> int:
     return 5 if right else 1 + round(2 * score)
 
 
-def _of_reflection(trajectory: Trajectory, number: int, opinion: Opinion) -> dict[str, str | int]:
-    agrees = opinion.right == (trajectory.reflections[number].answer == "yes")
+def _of_reflection(trajectory: Trajectory, number: int, simulated_answer: SimulatedAnswer) -> dict[str, str | int]:
+    agrees = simulated_answer.right == (trajectory.reflections[number].answer == "yes")
     verdict: dict[str, str | int] = {VERDICT_RIGHT: YES if agrees else NO}
-    if opinion.reason is None:
+    if simulated_answer.reason is None:
         return verdict | {REASON_RATING: 5}
-    return verdict | {REASON_RATING: 1, REASON_CORRECTION: opinion.reason}
+    return verdict | {REASON_RATING: 1, REASON_CORRECTION: simulated_answer.reason}
 
 
 def export_kinds(store: Store, project: str, kinds: Sequence[str], folder: Path) -> dict[str, Path]:

@@ -26,7 +26,7 @@ from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.load_for_inference import open_checkpoint
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.images import encode_png
 from model.training.adapters.teaching import TeachingSettings, teach, verdicts_right
 from model.training.dataset import SFT_ROWS, DataError, read_rows
@@ -91,7 +91,7 @@ class Worker:
 def drawings(janus: Janus, requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Each first drawing, and what the network says of it."""
     made: dict[str, dict[str, Any]] = {}
-    for id, trajectory, pictures in pictures_of(JanusBackend(janus), requests, AT_ONCE, progress=False):
+    for id, trajectory, pictures in drawn_pictures(JanusBackend(janus), requests, AT_ONCE, progress=False):
         reflection = next((s for s in trajectory.segments if isinstance(s, Reflection)), None)
         png = base64.b64encode(encode_png(Picture.fromarray(pictures[0]))).decode() if pictures else ""
         made[id] = {"prompt": trajectory.prompt, "png": png}

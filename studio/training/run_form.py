@@ -56,7 +56,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RunEstimate:
     """What a run will take; None: not known yet."""
 
     rows: int | None  # of its data
@@ -184,7 +184,7 @@ def settings_of(method: str) -> Mapping[str, type]:
     return {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
 
 
-def estimate(asked: Asked, store: Store, settings: Settings) -> Estimate:
+def estimate(asked: Asked, store: Store, settings: Settings) -> RunEstimate:
     """What a run like this will take. Raises RunError and CheckpointError."""
     method, sources = method_of(asked.method), checkpoints_of(store, settings)
     manifests = [read_manifest(folder) for folder in (folders(asked, store) if method.kinds else ())]
@@ -194,7 +194,7 @@ def estimate(asked: Asked, store: Store, settings: Settings) -> Estimate:
         options = ["--adapter", asked.adapter] if asked.adapter else []
         options += options_of(method, asked.options or "", calibration_report(method, store))
         memory, disk = bytes_of(sources[asked.checkpoint], method.name, tuple(options))
-    return Estimate(rows, measured(runs_in(runs_dir(store)), method.name, asked.checkpoint), memory, disk)
+    return RunEstimate(rows, measured(runs_in(runs_dir(store)), method.name, asked.checkpoint), memory, disk)
 
 
 def measured(runs: Sequence[TrainingRun], method: str, checkpoint: str) -> float | None:

@@ -19,7 +19,7 @@ from studio.datasets.rows_table import people, size
 from studio.training.curves import ASIDE, metric_title, read_metrics, seconds_per_step
 from studio.training.evaluations import last_values
 from studio.training.provenance import LearntAnnotation
-from studio.training.run_form import Estimate
+from studio.training.run_form import RunEstimate
 from studio.training.runs import RunStatus, TrainingRun, read_json
 
 SHOWN = 24  # annotations that a checkpoint learnt from
@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def estimate_html(expected: Estimate, steps: int) -> str:
+def estimate_html(expected: RunEstimate, steps: int) -> str:
     """What a run will take."""
     rate = expected.seconds_per_step
     facts = [

@@ -24,7 +24,7 @@ from annotations.export.labels.aggregated_answers import with_unused_answers
 from annotations.export.labels.pair import Pair, PairExclusion
 from annotations.export.labels.pairs import pairs
 from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation
-from model.trajectory import Trajectory, pictures_of
+from model.trajectory import Trajectory, picture_hashes
 
 IMAGES = "images"  # folder of a layout with files
 IMPORTED, ANNOTATED = "imported", "annotated"  # labels by which rows are counted
@@ -99,4 +99,4 @@ def image_files(hashes: Sequence[str], context: Context, folder: str = IMAGES) -
 
 def hashes_of(*trajectories: Trajectory) -> list[str]:
     """Of all images, in their order."""
-    return [sha256 for each in trajectories for segment in each.segments for sha256 in pictures_of(segment)]
+    return [sha256 for each in trajectories for segment in each.segments for sha256 in picture_hashes(segment)]

@@ -40,7 +40,7 @@ NOTHING_WORSE = "no other words about the same images that people hold worse"
 
 
 @dataclass(frozen=True)
-class Wording:
+class RejectedWording:
     """Words that were rejected."""
 
     text: str
@@ -111,7 +111,7 @@ def _rows(
     worse = [*_contradicted(annotated, about, context.query), *_models(annotated, about)]
     overruled = [target for target in better if decided is not None and target != decided]
     for target in overruled:
-        worse.append(Wording(target.completion, target.origin, tuple(better.pop(target))))
+        worse.append(RejectedWording(target.completion, target.origin, tuple(better.pop(target))))
     completions = {target.completion for target in better}
     rejected = [wording for wording in _merged(worse) if wording.text not in completions]
     chosen = [t for t in better if not context.query.own_words or t.origin is Origin.PERSON] if rejected else []
@@ -128,9 +128,9 @@ def _rows(
         )
 
 
-def _merged(wordings: list[Wording]) -> list[Wording]:
+def _merged(wordings: list[RejectedWording]) -> list[RejectedWording]:
     """Each text once, with all who wrote it."""
-    by_text: dict[str, Wording] = {}
+    by_text: dict[str, RejectedWording] = {}
     for wording in wordings:
         before = by_text.get(wording.text)
         people = (*before.people, *wording.people) if before else wording.people
@@ -138,17 +138,19 @@ def _merged(wordings: list[Wording]) -> list[Wording]:
     return list(by_text.values())
 
 
-def _models(annotated: AnnotatedTrajectory, about: AggregatedReflection) -> Iterator[Wording]:
+def _models(annotated: AnnotatedTrajectory, about: AggregatedReflection) -> Iterator[RejectedWording]:
     """The reflection that was judged, and the one in whose place a person wrote it."""
-    yield Wording(own_words(about.reflection), _origin(about.reflection))
+    yield RejectedWording(own_words(about.reflection), _origin(about.reflection))
     branch_point = annotated.trajectory.parent
     if annotated.parent is not None and branch_point is not None and branch_point.segment == about.segment:
         before = annotated.parent.segments[about.segment]
         if isinstance(before, Reflection) and before.finished and _origin(about.reflection) is Origin.PERSON:
-            yield Wording(own_words(before), _origin(before))
+            yield RejectedWording(own_words(before), _origin(before))
 
 
-def _contradicted(annotated: AnnotatedTrajectory, about: AggregatedReflection, query: Query) -> Iterator[Wording]:
+def _contradicted(
+    annotated: AnnotatedTrajectory, about: AggregatedReflection, query: Query
+) -> Iterator[RejectedWording]:
     """What those wrote whom the others outvoted, or a reviewer overruled."""
     if about.votes is None or about.votes.label is None:
         return
@@ -156,7 +158,7 @@ def _contradicted(annotated: AnnotatedTrajectory, about: AggregatedReflection, q
         if person not in about.people and REASON_CORRECTION in person.answers:
             target = judge_target(annotated.trajectory, person, about.rating, query.good)
             if isinstance(target, JudgeTarget):
-                yield Wording(target.completion, target.origin, (person,))
+                yield RejectedWording(target.completion, target.origin, (person,))
 
 
 def _origin(reflection: Reflection) -> Origin:
@@ -177,7 +179,7 @@ def _row(
     about: AggregatedReflection,
     target: JudgeTarget,
     people: list[Annotation],
-    wording: Wording,
+    wording: RejectedWording,
     weight: float,
     context: Context,
 ) -> ExportRow | Excluded:

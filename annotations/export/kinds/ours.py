@@ -17,7 +17,7 @@ from annotations.export.kind import IMAGES, Context, Excluded, ExportKind, Expor
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.forms.registry import FORMS
 from annotations.schema.project import Project
-from annotations.store.trajectory_columns import pictures_of
+from annotations.store.trajectory_columns import pictures_by_position
 
 
 class Ours(ExportKind):
@@ -48,7 +48,7 @@ class Ours(ExportKind):
 
     def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         trajectory = annotated.trajectory
-        pngs = [context.picture(sha256) for sha256 in sorted(set(pictures_of(trajectory).values()))]
+        pngs = [context.picture(sha256) for sha256 in sorted(set(pictures_by_position(trajectory).values()))]
         groups = {(group.project.id, group.item, group.segment): group for group in annotated.groups}
         submitted = list(in_order(annotated))
         rows = [_said(a, groups[a.project, a.item, a.segment], context) for a in submitted]

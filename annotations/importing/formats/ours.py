@@ -31,7 +31,7 @@ from annotations.importing.records import Read, RowError, RowProblem
 from annotations.schema.field_types import misfit
 from annotations.schema.imported_record import Record, RecordPart, digest
 from annotations.schema.project import Project
-from annotations.store.trajectory_columns import pictures_of
+from annotations.store.trajectory_columns import pictures_by_position
 from model.images import PictureFileError, encode_png, read_rgb
 from model.trajectory import Trajectory
 
@@ -100,7 +100,7 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
     body = row if body is None else body
     try:
         trajectory = Trajectory.from_dict({name: value for name, value in body.items() if name in KNOWN})
-        shown = set(pictures_of(trajectory).values())
+        shown = set(pictures_by_position(trajectory).values())
         if (wrong := misfit(trajectory, Trajectory)) is not None:
             raise ValueError(wrong)
         again = trajectory.to_dict()

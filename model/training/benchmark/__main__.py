@@ -65,7 +65,7 @@ PLAIN = {
 
 
 @dataclass(frozen=True)
-class Figure:
+class ThroughputFigure:
     """Tokens per second of one kind of work."""
 
     name: str
@@ -113,7 +113,7 @@ class Bench:
     def opened(self) -> Janus:
         return open_checkpoint(self.checkpoint, dtype=torch.float32, device="cpu")
 
-    def supervised(self, at_once: int) -> Figure:
+    def supervised(self, at_once: int) -> ThroughputFigure:
         """Fine-tuning, where the plain loop reads `at_once` sequences in a pass."""
         janus, loop = self.opened(), PlainLoop(self.opened(), RATE)
         steps = [supervised(janus, 0, step, SEQUENCES) for step in range(self.steps + UNTIMED)]
@@ -136,9 +136,9 @@ class Bench:
         pads = 1 - sum(counts) / sum(padded_length(janus, some, at_once) for some in steps)
         note = f"{pads:.0%} of the plain loop's positions are pads"
         name = f"sft, {at_once} in a plain pass"
-        return Figure(name, statistics.median(ours), statistics.median(plain), difference, note)
+        return ThroughputFigure(name, statistics.median(ours), statistics.median(plain), difference, note)
 
-    def preferences(self, name: str, make: Callable[[Janus, int, int], list[ReferencedRow]]) -> Figure:
+    def preferences(self, name: str, make: Callable[[Janus, int, int], list[ReferencedRow]]) -> ThroughputFigure:
         """DPO on pairs, each learnt EPOCHS times."""
         janus, loop = self.opened(), PlainLoop(self.opened(), RATE)
         pairs = make(janus, 0, (self.steps + UNTIMED) * PAIRS)
@@ -166,7 +166,7 @@ class Bench:
         read = [token_counts(collate(janus, [*row.sequences])) for row in pairs]
         shared = 1 - sum(filled for _, filled, _ in read) / sum(every for every, _, _ in read)
         note = f"{shared:.0%} of the tokens are computed once for both of a pair"
-        return Figure(name, statistics.median(ours), statistics.median(plain), difference, note)
+        return ThroughputFigure(name, statistics.median(ours), statistics.median(plain), difference, note)
 
     def timed(self, step: Callable[[], Any]) -> tuple[float, Any]:
         """Seconds of a step, and what it returned."""
@@ -174,7 +174,7 @@ class Bench:
         result = step()
         return self.clock() - began, result
 
-    def rollouts(self, prompts: int, size: int) -> Figure:
+    def rollouts(self, prompts: int, size: int) -> ThroughputFigure:
         """Groups of trajectories of two images at most, without thoughts."""
         janus = self.opened()
         sampling = replace(janus.sampling, guidance=GUIDANCE, temperature=1.0, top_k=None, text_temperature=1.0)
@@ -201,7 +201,7 @@ class Bench:
                 difference = apart(loop.log_prob, own_log_prob(janus, groups))
                 revised = statistics.mean(len(each.trajectory.images) > 1 for group in groups for each in group)
         note = f"{prompts} groups of {size}; {revised:.0%} drew again"
-        return Figure("rollouts of grpo", statistics.median(ours), statistics.median(plain), difference, note)
+        return ThroughputFigure("rollouts of grpo", statistics.median(ours), statistics.median(plain), difference, note)
 
 
 def unrewarded(trajectory: Any, pictures: Sequence[Any]) -> Assessment:
@@ -255,14 +255,14 @@ def measure(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="aha-benchmark-") as folder:
         clock = time.process_time if arguments.threads == 1 else time.perf_counter
         bench = Bench(arguments.checkpoint, arguments.steps, arguments.repeats, Path(folder), clock)
-        work: list[Callable[[], Figure]] = [
+        work: list[Callable[[], ThroughputFigure]] = [
             lambda: bench.supervised(AT_ONCE),
             lambda: bench.supervised(SEQUENCES),
             lambda: bench.preferences("dpo on reflections", reflections),
             lambda: bench.preferences("dpo on drawings", drawings),
             lambda: bench.rollouts(arguments.prompts, arguments.group),
         ]
-        figures: list[Figure] = []
+        figures: list[ThroughputFigure] = []
         rates = [matrix_rate("cpu", torch.float32)]
         for each in work:
             figures.append(each())

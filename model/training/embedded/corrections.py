@@ -23,7 +23,7 @@ from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend, open_janus
 from model.evaluation.figures import reason_is_true
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.examples import JudgeExample
 from model.images import encode_png
 from model.training.dataset import DataError
@@ -62,7 +62,7 @@ def _annotated(backend: JanusBackend, most: int, seed: int) -> Iterator[tuple[st
             Request(write(prompt), seed + start + number, 1, sampling, None, id=str(number))
             for number, prompt in enumerate(prompts)
         ]
-        for name, trajectory, [picture] in pictures_of(backend, requests, AT_ONCE, progress=False):
+        for name, trajectory, [picture] in drawn_pictures(backend, requests, AT_ONCE, progress=False):
             prompt, [said] = prompts[int(name)], trajectory.reflections
             kind = _kind(prompt, picture, said)
             if kind is not None:

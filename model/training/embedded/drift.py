@@ -27,7 +27,7 @@ from model.decoding.janus_backend import JanusBackend
 from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.bootstrap import Figure, Mean, Proportion, difference
 from model.evaluation.figures import Judged, reason_is_true
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.training.batch import KINDS, collate, length
 from model.training.policy import Policy
 from model.training.runs.command import bounded, run_command
@@ -87,7 +87,7 @@ def parent_rollouts(janus: Janus, prompts: Sequence[Description], seed: int, *, 
     sampling = replace(janus.sampling, thinks=thinks, published_contexts=False)
     requests = [Request(write(each), seed + i, ROUNDS, sampling, None, id=str(i)) for i, each in enumerate(prompts)]
     rollouts: dict[int, ParentRollout] = {}
-    for id, trajectory, images in pictures_of(JanusBackend(janus), requests, AT_ONCE):
+    for id, trajectory, images in drawn_pictures(JanusBackend(janus), requests, AT_ONCE):
         pairs = zip(trajectory.images, images, strict=True)
         pictures = {image.sha256: picture for image, picture in pairs if image.sha256 is not None}
         judged = Judged(prompts[int(id)], trajectory, tuple(map(read, images)))

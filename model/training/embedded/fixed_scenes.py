@@ -5,7 +5,7 @@ from dataclasses import replace
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.training.adapters.teaching import verdicts_right
 from model.training.world_data.world_sequences import world_source
 from model.trajectory import Image
@@ -25,7 +25,7 @@ def measured(janus: Janus) -> dict[str, list[int]]:
     how = replace(janus.sampling, thinks=False)
     requests = [Request(write(prompt), number, 1, how, id=f"{number:02}") for number, prompt in enumerate(prompts)]
     right = 0
-    for _, trajectory, pictures in pictures_of(JanusBackend(janus), requests, AT_ONCE, progress=False):
+    for _, trajectory, pictures in drawn_pictures(JanusBackend(janus), requests, AT_ONCE, progress=False):
         drawn = any(isinstance(segment, Image) for segment in trajectory.segments)
         facts = verifier.check(parse(trajectory.prompt), verifier.read(pictures[0])) if drawn and pictures else ()
         right += bool(facts) and verifier.accepted(facts)

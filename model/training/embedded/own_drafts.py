@@ -19,7 +19,7 @@ from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.load_for_inference import open_checkpoint
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.training.dataset import DataError
 from model.training.runs.command import run_command
 from model.training.world_data.drafts import PolicyDraft, check_place, write_drafts
@@ -43,7 +43,7 @@ def make_drafts(
             Request(write(description), seed + i, 1, sampling, preview_every=None, id=str(i))
             for i, description in enumerate(part)
         ]
-        for name, trajectory, [picture] in pictures_of(JanusBackend(janus), requests, batch):
+        for name, trajectory, [picture] in drawn_pictures(JanusBackend(janus), requests, batch):
             description, [image] = part[int(name)], trajectory.images
             thought = next((segment.text for segment in trajectory.segments if isinstance(segment, Thought)), None)
             yield PolicyDraft(description, image.codes, picture, score(check(description, read(picture))), thought)

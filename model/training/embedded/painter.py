@@ -48,7 +48,7 @@ DRAWN_IN = 12  # steps in which the prompts of the evaluation are drawn
 
 
 @dataclass(frozen=True)
-class PainterSettings:
+class PainterTrainingSettings:
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 8000
@@ -198,7 +198,7 @@ def measured(pipeline: PixArtSigmaPipeline, count: int, guidance: float = 3.0) -
 
 
 def train(
-    pipeline: PixArtSigmaPipeline, out: Path, settings: PainterSettings, start: RunStart = FROM_THE_START
+    pipeline: PixArtSigmaPipeline, out: Path, settings: PainterTrainingSettings, start: RunStart = FROM_THE_START
 ) -> None:
     """Run, or go on with a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
@@ -254,11 +254,11 @@ def train(
 
 
 def main() -> None:
-    def run(arguments: argparse.Namespace, settings: PainterSettings, start: RunStart) -> None:
+    def run(arguments: argparse.Namespace, settings: PainterTrainingSettings, start: RunStart) -> None:
         codec = open_checkpoint().network.model.vqmodel.float()
         train(new_pipeline(codec, seed=settings.seed), arguments.out, settings, start)
 
-    run_method("embedded.painter", __doc__.split(":")[0], PainterSettings(), run)
+    run_method("embedded.painter", __doc__.split(":")[0], PainterTrainingSettings(), run)
 
 
 if __name__ == "__main__":

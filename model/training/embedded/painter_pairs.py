@@ -23,7 +23,7 @@ from model.atomic_files import move_whole
 from model.backends.contract import Backend
 from model.backends.registry import open_backend, painter_source
 from model.backends.request import Request
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.images import encode_png
 from model.training.runs.command import bounded, run_command
 from model.world.language import Description, write
@@ -42,7 +42,7 @@ def painted(backend: Backend, descriptions: Sequence[Description], images: int, 
         for which in range(images)
     ]
     made: list[list[np.ndarray]] = [[] for _ in descriptions]
-    for name, _, pictures in sorted(pictures_of(backend, requests, AT_ONCE), key=lambda each: each[0]):
+    for name, _, pictures in sorted(drawn_pictures(backend, requests, AT_ONCE), key=lambda each: each[0]):
         made[int(name.partition(" ")[0])] += pictures[:1]
     return made
 

@@ -40,7 +40,7 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MemoryEstimate:
     """Bytes by part, and floating-point operations of a step."""
 
     parts: dict[str, int]
@@ -61,7 +61,7 @@ class Estimate:
         return "\n".join([*lines, f"about {self.operations / (rate * UTILISATION):.3g} s a step, rollouts not counted"])
 
 
-def estimate(config: JanusConfig, load_options: LoadOptions, work: Workload) -> Estimate:
+def estimate(config: JanusConfig, load_options: LoadOptions, work: Workload) -> MemoryEstimate:
     """Of a network of this config. Raises CheckpointError where `load_options` contradict itself."""
     with torch.device("meta"):
         network = JanusForConditionalGeneration(config)
@@ -93,7 +93,7 @@ def estimate(config: JanusConfig, load_options: LoadOptions, work: Workload) -> 
         2 + 2 * load_options.checkpointing + 2 + 2 * trained / trainable
     )  # forward, again, back, gradients of weights
     operations = work.step_sequences * positions * layers * (passes + 2 * work.reference)
-    return Estimate(parts, trained, parameters + added, operations)
+    return MemoryEstimate(parts, trained, parameters + added, operations)
 
 
 def adapter_parameters(network: torch.nn.Module, options: AdapterOptions) -> int:

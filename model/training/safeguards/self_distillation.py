@@ -18,7 +18,7 @@ from accelerate.utils import gather_object
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.training.batch import PADDING, Batch, collate, length, padding_batch
 from model.training.loop import Loop, ObjectiveBatches
 from model.training.policy import Policy
@@ -154,7 +154,7 @@ def own_rollouts(
         for at, prompt in enumerate(prompts)
     ][which]
     sequences: dict[int, TrainingSequence] = {}
-    for id, trajectory, images in pictures_of(JanusBackend(janus), requests, AT_ONCE):
+    for id, trajectory, images in drawn_pictures(JanusBackend(janus), requests, AT_ONCE):
         pairs = zip(trajectory.images, images, strict=True)
         pictures = {image.sha256: picture for image, picture in pairs if image.sha256 is not None}
         for stream, sequence in enumerate(trajectory_sequences(janus, trajectory, pictures)):

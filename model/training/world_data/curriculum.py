@@ -12,7 +12,7 @@ from model.world.vocabulary import RELATIONS
 
 
 @dataclass(frozen=True)
-class Stage:
+class CurriculumStage:
     """A stage of the judge's curriculum: pictures that are right, or wrong throughout in one respect."""
 
     respect: str  # one of RESPECTS
@@ -46,7 +46,7 @@ class TaskMixture:
     first_place: bool = False  # what a redraw changes goes to the first valid place, instead of one by lot
     anew: float = 0.0  # share of redraws after a thought that plan the prompt anew, instead of near to the last draft
     on_policy: float = 0.5  # share of judge and redraw sequences on a model's own drafts, where there are any
-    stages: tuple[Stage, ...] = ()  # of judge sequences
+    stages: tuple[CurriculumStage, ...] = ()  # of judge sequences
     stage_share: float = 1.0  # share of judge sequences of a stage, where there are any
     review_share: float = 0.25  # share of those of any stage begun, the others are of the last
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
@@ -57,17 +57,17 @@ class TaskMixture:
 # side it stands on, and nothing of either shows while the other varies. About 1.5 times the steps after which nine
 # verdicts in ten were right (training/LOG.md).
 CURRICULUM = (
-    Stage("nouns", "two objects", 160),
-    Stage("nouns", "hard", 40),
-    Stage("colours", "colours", 340),
-    Stage("colours", "colour attribution", 90),
-    Stage("relations", "position", 180, ("above",)),
-    Stage("relations", "position", 180, ("above", "below")),
-    Stage("relations", "position", 320, ("left of",)),
-    Stage("relations", "position", 180),
-    Stage("colours", "hard", 60),
-    Stage("smeared", "two objects", 60),
-    Stage("counts", "counting", 320),
+    CurriculumStage("nouns", "two objects", 160),
+    CurriculumStage("nouns", "hard", 40),
+    CurriculumStage("colours", "colours", 340),
+    CurriculumStage("colours", "colour attribution", 90),
+    CurriculumStage("relations", "position", 180, ("above",)),
+    CurriculumStage("relations", "position", 180, ("above", "below")),
+    CurriculumStage("relations", "position", 320, ("left of",)),
+    CurriculumStage("relations", "position", 180),
+    CurriculumStage("colours", "hard", 60),
+    CurriculumStage("smeared", "two objects", 60),
+    CurriculumStage("counts", "counting", 320),
 )
 
 # Shares of the tasks by the name that `--mixture` gives them.

@@ -1,6 +1,6 @@
-"""What a simulated annotator, the checkpoint itself or another critic holds of a drawing and of what was said of it.
+"""Simulated annotators: the verifier with an error rate, the checkpoint itself, another critic; their answers.
 
-No person answers here: `VerifierOpinions` is the embedded world's verifier in the place of one, with an error rate.
+No person answers here: `VerifierAnnotator` is the embedded world's verifier in the place of one, with an error rate.
 """
 
 import random
@@ -13,7 +13,7 @@ import numpy as np
 from model.backends.contract import Backend
 from model.backends.request import Request, Task
 from model.evaluation.figures import reason_is_true
-from model.evaluation.finished_rollouts import pictures_of
+from model.evaluation.finished_rollouts import drawn_pictures
 from model.trajectory import Reflection, Trajectory
 from model.world.defects import spoil
 from model.world.language import parse
@@ -24,25 +24,25 @@ from model.world.verifier import accepted, check, read, score
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """Of one drawing and of the reflection on it."""
+class SimulatedAnswer:
+    """An answer about one drawing and the reflection on it."""
 
     right: bool  # the drawing shows what was asked for
     reason: str | None  # what should be said of it, without the verdict; None: what was said is good
     score: float | None = None  # how well the drawing fits, 0 to 1; None: not asked
 
 
-class Opinions(Protocol):
+class SimulatedAnnotator(Protocol):
     """Who answers: an annotator or a critic."""
 
     about: str  # a sentence for the report
 
-    def of(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> Opinion:
-        """Of the trajectory's image `number` (from 0), (H, W, 3) uint8, and the reflection on it."""
+    def answer(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> SimulatedAnswer:
+        """About the trajectory's image `number` (from 0), (H, W, 3) uint8, and the reflection on it."""
 
 
 @dataclass(frozen=True)
-class VerifierOpinions:
+class VerifierAnnotator:
     """The verifier, who takes so large a share of the drawings for other ones: of right drawings such as have a defect,
     of wrong ones such as are right. Verdict, reason and score follow from what was seen."""
 
@@ -53,7 +53,7 @@ class VerifierOpinions:
     def about(self) -> str:
         return f"annotators simulated by the verifier, {self.error_rate:.0%} of their answers wrong"
 
-    def of(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> Opinion:
+    def answer(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> SimulatedAnswer:
         rng = random.Random(f"{self.seed} {trajectory.id} {number}")
         description, said = parse(trajectory.prompt), trajectory.reflections[number]
         if rng.random() < self.error_rate:
@@ -65,22 +65,22 @@ class VerifierOpinions:
         right = accepted(facts)
         good = right == (said.answer == "yes") and (right or reason_is_true(description, reading, said))
         reason = None if good else write_reason(description, facts, rng).lstrip(", ")
-        return Opinion(right, reason, score(facts))
+        return SimulatedAnswer(right, reason, score(facts))
 
 
 @dataclass(frozen=True)
-class AgreeingOpinions:
+class AgreeingAnnotator:
     """The control: whatever the checkpoint said is confirmed, so nothing is corrected."""
 
     about = "control: the checkpoint's own words confirmed, the same drawings and steps"
 
-    def of(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> Opinion:
-        return Opinion(trajectory.reflections[number].answer == "yes", None)
+    def answer(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> SimulatedAnswer:
+        return SimulatedAnswer(trajectory.reflections[number].answer == "yes", None)
 
 
 @dataclass(frozen=True)
-class CriticOpinions:
-    """Another checkpoint's verdict and reason on every drawing, made by `critic_opinions`."""
+class CriticAnnotator:
+    """Another checkpoint's verdict and reason on every drawing, made by `critic_annotator`."""
 
     name: str
     reflections: Mapping[tuple[str, int], Reflection]  # by trajectory and image
@@ -89,15 +89,15 @@ class CriticOpinions:
     def about(self) -> str:
         return f"critic: {self.name} in the place of annotators"
 
-    def of(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> Opinion:
+    def answer(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> SimulatedAnswer:
         reflection, thinks = trajectory.reflections[number], self.reflections[trajectory.id, number]
         agrees = reflection.answer == thinks.answer == "yes" or reflection.text == thinks.text
-        return Opinion(thinks.answer == "yes", None if agrees else thinks.reason, thinks.p_yes)
+        return SimulatedAnswer(thinks.answer == "yes", None if agrees else thinks.reason, thinks.p_yes)
 
 
-def critic_opinions(
+def critic_annotator(
     critic: Backend, drawings: Sequence[tuple[Trajectory, Sequence[np.ndarray]]], batch: int
-) -> CriticOpinions:
+) -> CriticAnnotator:
     """Every image of every drawing, judged by a checkpoint as a given image."""
     places = [(drawing, number) for drawing, pictures in drawings for number in range(len(pictures))]
     shown = [picture for _, pictures in drawings for picture in pictures]
@@ -106,7 +106,7 @@ def critic_opinions(
         for at, ((drawing, _), picture) in enumerate(zip(places, shown, strict=True))
     ]
     reflections = {}
-    for name, trajectory, _ in pictures_of(critic, requests, batch):
+    for name, trajectory, _ in drawn_pictures(critic, requests, batch):
         drawing, number = places[int(name)]
         reflections[drawing.id, number] = trajectory.reflections[0]
-    return CriticOpinions(critic.name, reflections)
+    return CriticAnnotator(critic.name, reflections)
