@@ -1,7 +1,7 @@
 """Writes an export: a folder with shards per split, manifest, dataset card; whole or not at all.
 
 It runs beside a studio that is being used: it only reads, a few trajectories at a time. Rows are written in parts;
-after each the state is saved, so that an export that was killed goes on behind its last part, and ends with the same
+after each the state is saved, so that an export that was killed is resumed behind its last part, and ends with the same
 bytes.
 """
 
@@ -87,7 +87,7 @@ def export(
             "another folder with --out"
         ) from error
     finally:
-        if not (folder / STATE).exists():  # nothing to go on with
+        if not (folder / STATE).exists():  # nothing to resume
             shutil.rmtree(folder, ignore_errors=True)
     return manifest
 
@@ -102,7 +102,7 @@ def under_pseudonyms(store: Store, query: Query) -> Query:
 
 
 def _fingerprint(store: Store, kind: ExportKind, query: Query) -> str:
-    """Of what an unfinished export must have been asked for to be gone on with."""
+    """Of what an unfinished export must have been asked for to be resumed."""
     requested = [
         str(store.database.directory),
         kind.name,

@@ -1,7 +1,7 @@
 """Exports in the background: one at a time per data folder, with progress that outlives whoever asked.
 
 An export is a folder `KIND-TIME` in `exports` of the data folder. What is under way is known to this process; what was
-killed lies unfinished beside it, with what it was asked for, and is gone on with when the same is asked again.
+killed lies unfinished beside it, with what it was asked for, and is resumed when the same is asked again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ExportJobs:
         return self._progress
 
     def start(self, kind: str, query: Query) -> str:
-        """Begin an export, or go on with the same one that was stopped or killed; the name of its folder. Raises
+        """Start an export, or resume the same one that was stopped or killed; the name of its folder. Raises
         ExportError where another is under way."""
         if kind not in KINDS:
             raise ExportError(f"“{kind}” is no kind of data set; the kinds are: {', '.join(KINDS)}")
@@ -84,7 +84,7 @@ class ExportJobs:
         return name
 
     def stop(self) -> None:
-        """End the export between two trajectories; what was written stays, to be gone on with."""
+        """End the export between two trajectories; what was written stays, to be resumed."""
         self._stop.set()
 
     def wait(self, seconds: float | None = None) -> ExportProgress:

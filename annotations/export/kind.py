@@ -32,7 +32,7 @@ PROVENANCE = {  # columns of every kind that has no layout of others'
     "agreement": Value("float64"),  # the label's weight among their votes; 1 where a reviewer decided
 }
 ACTS = (  # of people, beside answers to questions
-    "branch",  # a drawing gone on with from a changed place
+    "branch",  # a drawing continued from a changed segment
     "plan",  # a plan that a person wrote, in a branch
     "verdict",  # a verdict or reason that a person wrote, in a branch
     "skip",  # with a reason perhaps

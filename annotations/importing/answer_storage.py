@@ -1,6 +1,6 @@
 """Stores what imported records say of their images as annotations, or as gold, in a project of the format's.
 
-Read from the records as they are stored, so that an import that was broken off behind its publishing is gone on with;
+Read from the records as they are stored, so that an import that was interrupted after its publishing is resumed;
 keys make it harmless to do it twice.
 """
 

@@ -1,4 +1,4 @@
-"""Judged rollouts kept in a file, one JSON line each, so that an evaluation that was stopped goes on where it was.
+"""Judged rollouts kept in a file, one JSON line each, so that an evaluation that was stopped can be resumed.
 
 A line is found again by everything that determines the rollout: the checkpoint's files, prompt, seed, rounds, sampling
 and what the drawing begins with.

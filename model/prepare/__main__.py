@@ -6,7 +6,7 @@
 
 Every painter draws its images of every prompt, a critic scores each by S = P(yes) / (P(yes) + P(no)) and says why, and
 what passes the thresholds becomes rows of the three tasks. Images of painter and critic are kept one by one: the same
-command again goes on where it was, and with other thresholds draws nothing.
+command again resumes it, and with other thresholds draws nothing.
 """
 
 import argparse
@@ -200,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--images", type=whole, default=4, help="of every prompt, by every painter; 18 in the paper")
     critic = "what judges: verifier (of the embedded world), a Janus checkpoint or an image-text-to-text model"
     result.add_argument("--critic", default=VERIFIER, help=f"{critic} (default: {VERIFIER})")
-    result.add_argument("--out", type=Path, required=True, help="folder; one of an earlier run is gone on with")
+    result.add_argument("--out", type=Path, required=True, help="folder; one of an earlier run is resumed")
     kinds = (RELEASED, *COLUMNS)
     result.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="records to write (default: all)")
     result.add_argument("--accepted", type=float, default=paper.accepted, help="least S of an image to be drawn")

@@ -122,7 +122,7 @@ class Loop:
         torch.manual_seed(settings.seed)
 
     def train(self, run: Run, source: Source) -> None:
-        """Begin a run or go on with it.
+        """Start or resume a run.
 
         Raises TrainingError for a loss or gradient that is not finite, before the step is taken; CheckpointError for
         what cannot be resumed or written; RunStopped after a signal.
@@ -338,7 +338,7 @@ class Loop:
 
 
 class Clock:
-    """Seconds of a run since it began or was gone on with, and what follows from them."""
+    """Seconds of a run since it was started or resumed; speed and remaining time."""
 
     def __init__(self, first: int, steps: int):
         self.first, self.steps = first, steps

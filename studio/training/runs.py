@@ -41,7 +41,7 @@ class RunStatus(StrEnum):
 
     WAITING = "waiting"  # for those before it
     RUNNING = "running"
-    STOPPED = "stopped"  # by somebody; it can be gone on with
+    STOPPED = "stopped"  # by somebody; it can be resumed
     FINISHED = "finished"
     FAILED = "failed"
 

@@ -135,7 +135,7 @@ def new_codec(settings: CodecSettings, name: str) -> Janus:
 
 
 def train(out: Path, settings: CodecSettings, start: RunStart = FROM_THE_START) -> None:
-    """Run, or go on with a run. Raises CheckpointError and TrainingError."""
+    """Start or resume a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
     loop = Loop(

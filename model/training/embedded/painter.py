@@ -200,7 +200,7 @@ def measured(pipeline: PixArtSigmaPipeline, count: int, guidance: float = 3.0) -
 def train(
     pipeline: PixArtSigmaPipeline, out: Path, settings: PainterTrainingSettings, start: RunStart = FROM_THE_START
 ) -> None:
-    """Run, or go on with a run. Raises CheckpointError and TrainingError."""
+    """Start or resume a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
     loop = Loop(

@@ -118,7 +118,7 @@ def patch_batch(janus: Janus, rng: random.Random, images: Sequence[np.ndarray]) 
 def train(
     janus: Janus, settings: UnderstandingSettings, out: Path, provenance: dict, start: RunStart = FROM_THE_START
 ) -> None:
-    """Run, or go on with a run. Raises CheckpointError and TrainingError."""
+    """Start or resume a run. Raises CheckpointError and TrainingError."""
     loop = Loop(
         LoopSettings(
             settings.steps,

@@ -17,7 +17,7 @@ NESTED = (str, list, dict)  # what of a row is no number
 class Log:
     """Metrics as JSON lines in a file; printed every `every` steps, and at the last. Only the first process writes.
 
-    A row has `step`, `seconds` since the run began or was gone on with, `eta_seconds`, `learning_rate`,
+    A row has `step`, `seconds` since the run was started or resumed, `eta_seconds`, `learning_rate`,
     `gradient_norm`, the metrics of the method, `tokens_per_second`, `shared` (share of them that is computed for
     several sequences at once), `padding` (share of positions) and, where there is cause, `alarms` (a list of texts,
     `alarms`), `evaluated_mean` and `evaluation` (`evaluations`).

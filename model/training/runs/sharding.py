@@ -1,7 +1,7 @@
 """FSDP2 (torch's `fully_shard`): weights, gradients and optimizer states in shards over the processes of a run.
 
 Each layer of the language model is a unit that is gathered for its own pass; what remains is gathered for the whole
-pass. Frozen parts outside the layers stay whole everywhere. State files hold whole tensors, so that a run goes on with
+pass. Frozen parts outside the layers stay whole everywhere. State files hold whole tensors, so that a run resumes with
 any number of processes, sharded or not. accelerate (1.15) shards on accelerators alone, so torch's function is called
 here: the same code runs in processes of a CPU.
 """

@@ -55,7 +55,7 @@ class RunState:
     ):
         self.path, self.definition, self.steps = path, dict(definition), steps
         self.optimizers, self.schedules = optimizers, schedules
-        self.resumed: list[dict[str, Any]] = []  # when the run was gone on with, and what was changed then
+        self.resumed: list[dict[str, Any]] = []  # when the run was resumed, and what was changed then
         self.parts: dict[str, Any] = {"network": held(network)}
         self.parts |= {f"optimizer {n}": held(optimizer) for n, optimizer in enumerate(optimizers)}
         self.parts |= {f"schedule {n}": schedule for n, schedule in enumerate(schedules)}
@@ -97,7 +97,7 @@ class RunState:
             )
 
     def load(self, *, accept_changes: bool = False) -> int:
-        """Put everything back; returns the finished steps. Raises CheckpointError where there is nothing to go on with,
+        """Put everything back; returns the finished steps. Raises CheckpointError where there is nothing to resume,
         where it is damaged, and for another definition unless changes are accepted: these then apply from here on.
         """
         if not self.path.exists():
