@@ -296,43 +296,11 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
         note = gr.HTML(elem_id="project-note", **PLAIN)
         with gr.Accordion("Add items", open=False, elem_id="project-add"):
             source = gr.Radio([GALLERY, FILE, PROMPTS_], value=GALLERY, label="From where", show_label=False)
-            with gr.Row(elem_classes="adding") as gallery:
-                choice = _choice()
-                most = gr.Number(100, label="At most", precision=0, minimum=1, maximum=MOST_ADDED, min_width=110)
-                add = gr.Button("Add them", variant="primary", min_width=140, elem_id="project-add-gallery")
-            with gr.Column(visible=False) as file:
-                with gr.Row(elem_classes="adding"):
-                    files = gr.File(file_count="multiple", label="Records and pictures, or a zip", scale=2)
-                    with gr.Column(min_width=240):
-                        names = list(FORMAT_NAMES)
-                        format = gr.Dropdown(names, value=names[0], label="Format")
-                        leave_out = gr.Checkbox(False, label="Leave bad rows out", container=False)
-                        judge = gr.Dropdown(
-                            [NOBODY, *checkpoints.names],
-                            value=NOBODY,
-                            label="Pictures without a verdict are judged by",
-                            elem_id="project-judge",
-                        )
-                        with gr.Row():
-                            bring = gr.Button(
-                                "Import and add", variant="primary", min_width=140, elem_id="project-import"
-                            )
-                            halt = gr.Button("Stop", variant="stop", min_width=80, elem_id="project-import-stop")
-                    with gr.Column(min_width=240):
-                        before = gr.Dropdown([], label="Imported before", value=None)
-                        again = gr.Button("Add it")
-                import_report = gr.HTML(elem_id="project-report", **PLAIN)
-                table = gr.File(label="All bad rows as CSV", visible=False, interactive=False)
-            with gr.Row(visible=False, elem_classes="adding") as drawing:
-                hint = "two red apples\na cat below a tree"
-                written = gr.Textbox(label="Prompts, one a line", lines=4, placeholder=hint, scale=2, min_width=280)
-                with gr.Column(min_width=240):
-                    known = item_sources.ways(checkpoints)
-                    ways = gr.CheckboxGroup(known, value=known[:1], label="Drawn by")
-                    rounds = gr.Slider(1, MOST_VISITOR_ROUNDS, settings.rounds, step=1, label="Images at most")
-                with gr.Column(min_width=140):
-                    draw = gr.Button("Draw and add", variant="primary", elem_id="project-draw")
-                    stop = gr.Button("Stop", variant="stop")
+            gallery, file, prompts = (
+                _gallery_source(),
+                _file_source(checkpoints),
+                _prompts_source(checkpoints, settings),
+            )
         with gr.Accordion("Guidelines, overlap, who sees it", open=False, elem_id="project-form"):
             fields = form(ProjectForm("", "", 1, 0, 0, None, None, "", "", False))
             with gr.Row():
@@ -346,23 +314,108 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     on_load_for(
         Role.REVIEWER,
         board.start,
-        [*view, *fields, choice[-1], before, ways, *asked, removal, section],
+        [*view, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section],
         store,
         settings,
         **quick,
     )
-    source.change(_shown, [source], [gallery, file, drawing], **quick)
-    added = [add.click(board.add_gallery, [project, most, *choice], view, **long)]
-    sent, shown = [project, files, format, leave_out, judge], [*view, import_report, table, files]
-    added.append(bring.click(board.add_file, sent, shown, concurrency_limit=1, **long))
-    halt.click(board.stop_import, None, [note], **quick)
-    added.append(again.click(board.add_import, [project, before], view, **long))
-    drawn = draw.click(board.add_prompts, [project, written, ways, rounds], view, concurrency_limit=2, **long)
-    stop.click(None, cancels=[drawn])
+    source.change(_shown, [source], [gallery.row, file.column, prompts.row], **quick)
+    added = [gallery.add.click(board.add_gallery, [project, gallery.most, *gallery.choice], view, **long)]
+    sent = [project, file.files, file.format, file.leave_out, file.judge]
+    shown = [*view, file.report, file.bad_rows, file.files]
+    added.append(file.bring.click(board.add_file, sent, shown, concurrency_limit=1, **long))
+    file.stop.click(board.stop_import, None, [note], **quick)
+    added.append(file.again.click(board.add_import, [project, file.before], view, **long))
+    to_draw = [project, prompts.written, prompts.ways, prompts.rounds]
+    drawn = prompts.draw.click(board.add_prompts, to_draw, view, concurrency_limit=2, **long)
+    prompts.stop.click(None, cancels=[drawn])
     for event in (*added, drawn):
         event.then(board.questions.refresh, [project], asked[-2:], **quick)
     store_.click(board.change, [project, *fields], view, **long)
     close.click(board.close, [project], view, **quick)
+
+
+class GallerySource(NamedTuple):
+    """The section by which drawings of the gallery become items."""
+
+    row: gr.Row
+    choice: list[gr.Textbox | gr.Dropdown]  # the widgets of a Choice, in its order
+    most: gr.Number
+    add: gr.Button
+
+
+class FileSource(NamedTuple):
+    """The section by which records of a file, or of an earlier import, become items."""
+
+    column: gr.Column
+    files: gr.File
+    format: gr.Dropdown
+    leave_out: gr.Checkbox
+    judge: gr.Dropdown
+    bring: gr.Button
+    stop: gr.Button
+    before: gr.Dropdown
+    again: gr.Button
+    report: gr.HTML
+    bad_rows: gr.File
+
+
+class PromptSource(NamedTuple):
+    """The section by which prompts are drawn, and the drawings become items."""
+
+    row: gr.Row
+    written: gr.Textbox
+    ways: gr.CheckboxGroup
+    rounds: gr.Slider
+    draw: gr.Button
+    stop: gr.Button
+
+
+def _gallery_source() -> GallerySource:
+    with gr.Row(elem_classes="adding") as row:
+        choice = _choice()
+        most = gr.Number(100, label="At most", precision=0, minimum=1, maximum=MOST_ADDED, min_width=110)
+        add = gr.Button("Add them", variant="primary", min_width=140, elem_id="project-add-gallery")
+    return GallerySource(row, choice, most, add)
+
+
+def _file_source(checkpoints: Checkpoints) -> FileSource:
+    with gr.Column(visible=False) as column:
+        with gr.Row(elem_classes="adding"):
+            files = gr.File(file_count="multiple", label="Records and pictures, or a zip", scale=2)
+            with gr.Column(min_width=240):
+                names = list(FORMAT_NAMES)
+                format = gr.Dropdown(names, value=names[0], label="Format")
+                leave_out = gr.Checkbox(False, label="Leave bad rows out", container=False)
+                judge = gr.Dropdown(
+                    [NOBODY, *checkpoints.names],
+                    value=NOBODY,
+                    label="Pictures without a verdict are judged by",
+                    elem_id="project-judge",
+                )
+                with gr.Row():
+                    bring = gr.Button("Import and add", variant="primary", min_width=140, elem_id="project-import")
+                    stop = gr.Button("Stop", variant="stop", min_width=80, elem_id="project-import-stop")
+            with gr.Column(min_width=240):
+                before = gr.Dropdown([], label="Imported before", value=None)
+                again = gr.Button("Add it")
+        report = gr.HTML(elem_id="project-report", **PLAIN)
+        bad_rows = gr.File(label="All bad rows as CSV", visible=False, interactive=False)
+    return FileSource(column, files, format, leave_out, judge, bring, stop, before, again, report, bad_rows)
+
+
+def _prompts_source(checkpoints: Checkpoints, settings: Settings) -> PromptSource:
+    with gr.Row(visible=False, elem_classes="adding") as row:
+        hint = "two red apples\na cat below a tree"
+        written = gr.Textbox(label="Prompts, one a line", lines=4, placeholder=hint, scale=2, min_width=280)
+        with gr.Column(min_width=240):
+            known = item_sources.ways(checkpoints)
+            ways = gr.CheckboxGroup(known, value=known[:1], label="Drawn by")
+            rounds = gr.Slider(1, MOST_VISITOR_ROUNDS, settings.rounds, step=1, label="Images at most")
+        with gr.Column(min_width=140):
+            draw = gr.Button("Draw and add", variant="primary", elem_id="project-draw")
+            stop = gr.Button("Stop", variant="stop")
+    return PromptSource(row, written, ways, rounds, draw, stop)
 
 
 def _shown(source: str) -> tuple:

@@ -347,54 +347,93 @@ def _review(desk: ReviewHandlers) -> None:
             )
         with gr.Column(scale=3, min_width=320):
             note = gr.HTML(elem_id="review-note", **PLAIN)
-            with gr.Column(visible=False) as block:
-                table = gr.HTML(elem_id="review-answers", **PLAIN)
-                with gr.Column(elem_id="review-form"):
-                    sheet = sheet_component("review-sheet")
-                    with gr.Row():
-                        decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
-                        accept = gr.Button("As most say (A)", elem_id="review-accept", scale=0, min_width=190)
-                with gr.Row(elem_id="review-return"):
-                    whose = gr.Dropdown([], label="Send back the answers of", min_width=190, elem_id="review-whose")
-                    why = gr.Textbox(label="Note", max_lines=2, max_length=LONGEST, scale=2, elem_id="review-why")
-                with gr.Row():
-                    back = gr.Button("To them", size="sm", scale=0, min_width=130, elem_id="review-back")
-                    onward = gr.Button("To somebody else", size="sm", scale=0, min_width=150, elem_id="review-onward")
-                with gr.Column(visible=False, elem_id="review-appoint") as appointed:
-                    because = gr.Textbox(
-                        label="Teach and check people with it",
-                        info="why it is so, as who practises is told",
-                        max_lines=2,
-                        max_length=gold_items.LONGEST_WHY,
-                        elem_id="review-because",
-                    )
-                    with gr.Row():
-                        uses = {
-                            use: gr.Button(words, size="sm", scale=0, min_width=130, elem_id=f"review-{use}")
-                            for use, words in USES.items()
-                        }
-                following = gr.Button("Next", size="sm", scale=0, min_width=90, elem_id="review-next")
-    with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
-        with gr.Row(elem_classes="adding"):
-            trail_of = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)
-            look = gr.Button("Look up", min_width=100)
-            revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
-            restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
-        trail = gr.HTML(**PLAIN)
-    view = [
-        *ReviewView(
-            case, token, chosen, queue, stage, table, sheet, block, whose, appointed, trail_of, trail, revision, note
-        )
-    ]
+            decision = _decision_section()
+    trail = _trail_section()
+    shown = stage, decision.table, decision.sheet, decision.block, decision.whose, decision.appointed
+    revisions = trail.trajectory, trail.revisions, trail.revision
+    view = [*ReviewView(case, token, chosen, queue, *shown, *revisions, note)]
 
     on_load_for(Role.REVIEWER, desk.start, view, desk.store, desk.settings, **QUICK)
     chosen.input(desk.choose, [chosen], view, **QUICK)
-    decide.click(desk.decide, [case, sheet], view, js=filled_in("review-sheet", before=1), **QUICK)
-    accept.click(desk.accept, [case], view, **QUICK)
-    following.click(desk.following, [case], view, **QUICK)
-    for use, button in uses.items():
-        button.click(desk.appoint, [case, because, gr.State(use.value)], view, **QUICK)
-    back.click(desk.send_back, [case, whose, why, gr.State(value=False)], view, **QUICK)
-    onward.click(desk.send_back, [case, whose, why, gr.State(value=True)], view, **QUICK)
-    look.click(desk.look, [trail_of], view, **QUICK)
-    restore.click(desk.restore, [trail_of, revision], view, **QUICK)
+    decided = filled_in("review-sheet", before=1)
+    decision.decide.click(desk.decide, [case, decision.sheet], view, js=decided, **QUICK)
+    decision.accept.click(desk.accept, [case], view, **QUICK)
+    decision.following.click(desk.following, [case], view, **QUICK)
+    for use, button in decision.uses.items():
+        button.click(desk.appoint, [case, decision.because, gr.State(use.value)], view, **QUICK)
+    for button, to_others in ((decision.back, False), (decision.onward, True)):
+        sent = [case, decision.whose, decision.why, gr.State(value=to_others)]
+        button.click(desk.send_back, sent, view, **QUICK)
+    trail.look.click(desk.look, [trail.trajectory], view, **QUICK)
+    trail.restore.click(desk.restore, [trail.trajectory, trail.revision], view, **QUICK)
+
+
+class DecisionSection(NamedTuple):
+    """An item's answers, a reviewer's decision about it, and what else can become of it."""
+
+    block: gr.Column
+    table: gr.HTML
+    sheet: gr.HTML
+    decide: gr.Button
+    accept: gr.Button
+    whose: gr.Dropdown
+    why: gr.Textbox
+    back: gr.Button
+    onward: gr.Button
+    appointed: gr.Column
+    because: gr.Textbox
+    uses: dict[ItemPurpose, gr.Button]
+    following: gr.Button
+
+
+class TrailSection(NamedTuple):
+    """The revisions of a trajectory, of which one can be restored."""
+
+    trajectory: gr.Textbox
+    look: gr.Button
+    revision: gr.Dropdown
+    restore: gr.Button
+    revisions: gr.HTML
+
+
+def _decision_section() -> DecisionSection:
+    with gr.Column(visible=False) as block:
+        table = gr.HTML(elem_id="review-answers", **PLAIN)
+        with gr.Column(elem_id="review-form"):
+            sheet = sheet_component("review-sheet")
+            with gr.Row():
+                decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
+                accept = gr.Button("As most say (A)", elem_id="review-accept", scale=0, min_width=190)
+        with gr.Row(elem_id="review-return"):
+            whose = gr.Dropdown([], label="Send back the answers of", min_width=190, elem_id="review-whose")
+            why = gr.Textbox(label="Note", max_lines=2, max_length=LONGEST, scale=2, elem_id="review-why")
+        with gr.Row():
+            back = gr.Button("To them", size="sm", scale=0, min_width=130, elem_id="review-back")
+            onward = gr.Button("To somebody else", size="sm", scale=0, min_width=150, elem_id="review-onward")
+        with gr.Column(visible=False, elem_id="review-appoint") as appointed:
+            because = gr.Textbox(
+                label="Teach and check people with it",
+                info="why it is so, as who practises is told",
+                max_lines=2,
+                max_length=gold_items.LONGEST_WHY,
+                elem_id="review-because",
+            )
+            with gr.Row():
+                uses = {
+                    use: gr.Button(words, size="sm", scale=0, min_width=130, elem_id=f"review-{use}")
+                    for use, words in USES.items()
+                }
+        following = gr.Button("Next", size="sm", scale=0, min_width=90, elem_id="review-next")
+    sending, gold = (whose, why, back, onward), (appointed, because, uses)
+    return DecisionSection(block, table, sheet, decide, accept, *sending, *gold, following)
+
+
+def _trail_section() -> TrailSection:
+    with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
+        with gr.Row(elem_classes="adding"):
+            trajectory = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)
+            look = gr.Button("Look up", min_width=100)
+            revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
+            restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
+        revisions = gr.HTML(**PLAIN)
+    return TrailSection(trajectory, look, revision, restore, revisions)
