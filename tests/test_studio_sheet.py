@@ -12,7 +12,7 @@ from annotations.schema.annotation import Status
 from annotations.schema.default_projects import ARENA, RICH
 from annotations.store.items import NewItem
 from studio.annotate.item_token import ItemToken
-from studio.components.forms.sheet import Sheet, annotations_of, panes_of, subjects, value_of
+from studio.components.forms.sheet import Sheet, annotations_of, panes_of, sheet_targets, value_of
 
 BOX = {"x": 0.25, "y": 0.5, "w": 0.125, "h": 0.25, "label": "artifact"}
 FILLED = {
@@ -50,7 +50,7 @@ def said(store, **narrowed) -> dict:
 def test_a_sheet_asks_about_every_picture_and_about_all_of_it():
     sheet = Sheet(RICH, aha()[0])
     assert [(pane.name, pane.segments) for pane in panes_of(sheet)] == [("Image 1", {0, 1, 2}), ("Image 2", {3, 4})]
-    assert [(t.key, t.pane, t.needed, len(t.questions)) for t in subjects(sheet)] == [
+    assert [(t.key, t.pane, t.needed, len(t.questions)) for t in sheet_targets(sheet)] == [
         ("1", 0, True, 4),
         ("3", 1, True, 4),
         ("all", None, False, 3),

@@ -9,7 +9,7 @@ from typing import Any
 from annotations.metrics.gold_answers import Feedback
 from annotations.queue.practice import PracticeResult
 from annotations.schema.annotation import Answers
-from studio.components.forms.sheet import ALL, Sheet, SheetSubject, subjects
+from studio.components.forms.sheet import ALL, Sheet, SheetTarget, sheet_targets
 from studio.components.render import escaped, isolated
 
 PRACTICE = '<p class="practice">This is for practice; you are told what was right afterwards.</p>'
@@ -47,7 +47,7 @@ def _button(id: str, words: str, key: str) -> str:
 
 
 def _row(sheet: Sheet, answer: Feedback) -> str:
-    thing = next(thing for thing in subjects(sheet) if thing.segment == answer.segment)
+    thing = next(thing for thing in sheet_targets(sheet) if thing.segment == answer.segment)
     answered = "no answer" if answer.answer is None else _in_words(sheet, thing, answer.name, answer.answer)
     outcome = "right" if answer.right else f"wanted {_in_words(sheet, thing, answer.name, answer.gold)}"
     why = f" {isolated(answer.because)}" if answer.because else ""
@@ -58,7 +58,7 @@ def _row(sheet: Sheet, answer: Feedback) -> str:
     return f'<li class="{kind}"><b>{where}{title}</b> You: {isolated(answered)} – {isolated(outcome)}.{why}</li>'
 
 
-def _in_words(sheet: Sheet, thing: SheetSubject, name: str, value: Any) -> str:
+def _in_words(sheet: Sheet, thing: SheetTarget, name: str, value: Any) -> str:
     if name in thing.worded:
         return next(label.lower() for label, each in thing.worded[name].choices if each == value)
     form = next(question.form for question in sheet.project.questions if question.name == name)

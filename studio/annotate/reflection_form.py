@@ -24,7 +24,7 @@ from annotations.schema.questions import (
 from model.trajectory import Reflection, Thought, Trajectory
 from studio.annotate.item_token import ItemToken
 from studio.annotate.stock_reasons import is_reason_for
-from studio.components.forms.sheet import Otherwise, Sheet, SheetSubject, Wording
+from studio.components.forms.sheet import Otherwise, Sheet, SheetTarget, Wording
 
 LAYOUT = "reflection"
 FITS, FITS_HELP = "Does the picture fit?", "Look at the picture and the prompt only."
@@ -118,7 +118,7 @@ def reflection_sheet(
     )
     worded = worded_as_asked(project, trajectory, item.segment)
     things = [
-        SheetSubject(
+        SheetTarget(
             item.segment,
             None,
             "",
@@ -133,7 +133,7 @@ def reflection_sheet(
     about_thought = questions_about(Thought.kind, project.questions)
     if item.thought is not None and about_thought:
         originals = {THOUGHT_CORRECTION: trajectory.segments[item.thought].text.strip()}
-        things.append(SheetSubject(item.thought, None, "", about_thought, needed=False, originals=originals))
+        things.append(SheetTarget(item.thought, None, "", about_thought, needed=False, originals=originals))
     return Sheet(project, trajectory, layout=LAYOUT, pictures=False, asked=tuple(things))
 
 

@@ -29,7 +29,7 @@ from studio.annotate.reflection_view import progress_line
 from studio.arena.leaderboard import leaderboard
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import readable
-from studio.components.forms.sheet import Sheet, SheetSubject, value_of
+from studio.components.forms.sheet import Sheet, SheetTarget, value_of
 from studio.components.notices import error_notice, practice_missing, success_notice
 from studio.components.page_options import stay
 from studio.components.render import escaped, isolated
@@ -270,7 +270,7 @@ class ArenaHandlers:
         if number is None:
             number = next((i for i, q in enumerate(questions) if q.name not in before), 0)
         question = questions[number]
-        about = SheetSubject(None, None, "", (question,), needed=question.required)
+        about = SheetTarget(None, None, "", (question,), needed=question.required)
         left = self.store.trajectory(turn.left)
         pair = Sheet(project, left, self.store.trajectory(right), turn.left, layout="arena", asked=(about,))
         return ArenaView(

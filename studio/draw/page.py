@@ -196,6 +196,50 @@ def own_numbers(checkpoints: Checkpoints, checkpoint: str, plans: bool) -> tuple
     return own.guidance, own.temperature
 
 
+@dataclass(frozen=True)
+class DrawHandlers:
+    """Handlers of the page's events; their names are those of the access table."""
+
+    checkpoints: Checkpoints
+    store: Store
+    settings: Settings
+    teaching: TeachHandlers
+    sessions: Sessions
+
+    def asked(self, request: gr.Request, *form: Any, insist: bool = False) -> Iterator[tuple]:
+        visit, own = PageVisit.of(request, self.settings), self.teaching.checkpoints_of(request)
+        yield from ask(DrawForm(*form), visit, own, self.sessions, insist=insist)
+
+    def insisted(self, request: gr.Request, *form: Any) -> Iterator[tuple]:
+        yield from self.asked(request, *form, insist=True)
+
+    def changed(self, event: gr.EventData, request: gr.Request) -> Iterator[tuple]:
+        change = {name: getattr(event, name, None) for name in CHANGE}
+        visit, own = PageVisit.of(request, self.settings), self.teaching.checkpoints_of(request)
+        if change["what"] == "instead":
+            yield from instead(str(change["run"]), visit, own, self.sessions)
+        elif change["what"] == "reflection":
+            yield from go_on(change, visit, own, self.sessions, partial(self.teaching.branched, request))
+        else:
+            yield from go_on(change, visit, own, self.sessions)
+
+    def linked(self, request: gr.Request) -> tuple:
+        run = dict(request.query_params).get("run")
+        return *opened(self.checkpoints, self.settings, run), *self.teaching.opened(request)
+
+    def so_far_counted(self) -> str:
+        return counted(self.store)
+
+    def so_far_recounted(self) -> str:
+        return counted(self.store, anew=True)
+
+    def aha_moment(self) -> render.Row:
+        return some_aha(self.store, self.settings, random.Random())
+
+    def chosen(self, checkpoint: str, thinks: bool) -> tuple:
+        return own_numbers(self.checkpoints, checkpoint, thinks)
+
+
 def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     domain = checkpoints.first.backend.domain
@@ -211,54 +255,24 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     so_far = gr.HTML("", elem_id="so-far", **PLAIN)
     teaching = TeachHandlers(lessons, checkpoints, store, settings)
     section = teach_section(teaching)
-    sessions = Sessions()
-
-    def asked(request: gr.Request, *form: Any, insist: bool = False) -> Iterator[tuple]:
-        visit = PageVisit.of(request, settings)
-        yield from ask(DrawForm(*form), visit, teaching.checkpoints_of(request), sessions, insist=insist)
-
-    def insisted(request: gr.Request, *form: Any) -> Iterator[tuple]:
-        yield from asked(request, *form, insist=True)
-
-    def changed(event: gr.EventData, request: gr.Request):
-        change = {name: getattr(event, name, None) for name in CHANGE}
-        begun = partial(teaching.branched, request) if change["what"] == "reflection" else (lambda trajectory_id: None)
-        visit = PageVisit.of(request, settings)
-        if change["what"] == "instead":
-            yield from instead(str(change["run"]), visit, teaching.checkpoints_of(request), sessions)
-            return
-        yield from go_on(change, visit, teaching.checkpoints_of(request), sessions, begun)
-
-    def linked(request: gr.Request) -> tuple:
-        return *opened(checkpoints, settings, dict(request.query_params).get("run")), *teaching.opened(request)
-
-    def so_far_counted() -> str:
-        return counted(store)
-
-    def so_far_recounted() -> str:
-        return counted(store, anew=True)
-
-    def aha_moment() -> render.Row:
-        return some_aha(store, settings, random.Random())
-
-    def chosen(checkpoint: str, thinks: bool) -> tuple:
-        return own_numbers(checkpoints, checkpoint, thinks)
+    handlers = DrawHandlers(checkpoints, store, settings, teaching, Sessions())
 
     shown = [view, draw_button, stop_button, form.seed]
     drawing = {"inputs": [*form], "outputs": shown} | QUIET
-    gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE).then(so_far_recounted, None, so_far, **QUICK)
+    drawn = gr.on([draw_button.click, prompt.submit], handlers.asked, **drawing, **LINE)
+    drawn.then(handlers.so_far_recounted, None, so_far, **QUICK)
     let_forget(view, store, settings)
     let_follow(view, store, settings)
-    view.anyway(insisted, **drawing, **LINE).then(so_far_recounted, None, so_far, **QUICK)
-    changing = view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
+    view.anyway(handlers.insisted, **drawing, **LINE).then(handlers.so_far_recounted, None, so_far, **QUICK)
+    changing = view.change_mind(handlers.changed, **drawing | {"inputs": None}, **LINE)
     changing.then(teaching.start, None, [*section], **QUICK)
-    stop_button.click(sessions.stop, **QUICK)
+    stop_button.click(handlers.sessions.stop, **QUICK)
     prompt.input(None, None, form.new_seed, js="() => true", **QUICK)  # another prompt: an example's seed is done with
     inputs, outputs = [form.checkpoint, thinks], [form.guidance, form.temperature]
-    gr.on([form.checkpoint.input, thinks.input], chosen, inputs, outputs, **QUICK)
-    gr.on(None, linked, [], [view, *form, *section], **QUICK)
-    gr.on(None, so_far_counted, [], so_far, **QUICK)
-    aha.click(aha_moment, None, view, **QUICK)
+    gr.on([form.checkpoint.input, thinks.input], handlers.chosen, inputs, outputs, **QUICK)
+    gr.on(None, handlers.linked, [], [view, *form, *section], **QUICK)
+    gr.on(None, handlers.so_far_counted, [], so_far, **QUICK)
+    aha.click(handlers.aha_moment, None, view, **QUICK)
     for chip, filled in zip(chips, _examples(checkpoints, settings), strict=True):
         chip.click(None, None, [*form], js=f"() => {filled}", **QUICK)  # at once: *Draw* may be pressed the next moment
 

@@ -4,10 +4,9 @@ Knows the store and the timeline component; needs no checkpoint. Handlers first,
 """
 
 from collections.abc import Mapping
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import gradio as gr
 
@@ -121,6 +120,54 @@ def backed_up(store: Store, settings: Settings, now: datetime) -> str:
     return f'<p class="soft">The last backup was made {age} ago.</p>'
 
 
+@dataclass(frozen=True)
+class GalleryHandlers:
+    """Handlers of the page's events; their names are those of the access table."""
+
+    store: Store
+    settings: Settings
+    bulk: BulkHandlers
+
+    def begun(self, request: gr.Request) -> tuple:
+        moderates = self.bulk.may(request)
+        return begin(self.store, self.settings, dict(request.query_params), moderates=moderates)
+
+    def narrowed(self, request: gr.Request, seen: str, *chosen: str) -> tuple:
+        return narrow(self.store, seen, GalleryFilter(*chosen), moderates=self.bulk.may(request))
+
+    def newest_first(self, request: gr.Request, *chosen: str) -> tuple:
+        return listing(self.store, GalleryFilter(*chosen), moderates=self.bulk.may(request))
+
+    def turned(self, cursor: str, *chosen: str) -> tuple:
+        return listing(self.store, GalleryFilter(*chosen), cursor)
+
+    def moderated(self, request: gr.Request) -> tuple:
+        """(the bar for several drawings, the button that begins with them, the projects) for admins."""
+        if not self.bulk.may(request):
+            return (gr.skip(),) * 3
+        return gr.update(visible=True), gr.update(visible=True), gr.update(choices=self.bulk.projects())
+
+    def opened(self, event: gr.EventData) -> tuple:
+        return self._seen(str(event.run))
+
+    def linked(self, request: gr.Request) -> tuple:
+        return self._seen(dict(request.query_params).get("run") or "")
+
+    def _seen(self, run: str) -> tuple:
+        """(the viewer, which run it shows, the form of a report, what came of one)"""
+        viewer = shown(self.store, run, self.settings) if run else {}
+        return viewer, run, gr.update(visible=bool(run), open=False), ""
+
+    def told(self, run: str, note: str, request: gr.Request) -> str:
+        return reported(self.store, run, note, PageVisit.of(request, self.settings).owner)
+
+    def forgotten(self, event: gr.EventData, request: gr.Request) -> tuple:
+        message = forget(event, PageVisit.of(request, self.settings), self.store, self.settings)
+        address = dict(request.query_params)
+        choice, before = GalleryFilter.of(address), address.get("before", "")
+        return message, *listing(self.store, choice, before, moderates=self.bulk.may(request))
+
+
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Gallery", "Everything the model has drawn here, newest first. Open one to watch it happen again.")
@@ -128,6 +175,7 @@ def page(store: Store, settings: Settings) -> None:
     run = gr.State("")
     reporting, why, send, sent = _report()
     bulk = BulkHandlers(store, settings)
+    handlers = GalleryHandlers(store, settings, bulk)
     widgets, several = _filters()
     bar = bulk_bar()
     cards = gr.HTML(elem_id="cards", js_on_load=script("gallery/gallery.js"), apply_default_css=False)
@@ -138,54 +186,18 @@ def page(store: Store, settings: Settings) -> None:
 
     backups = gr.HTML(elem_classes="backups", **PLAIN)
 
-    def begun(request: gr.Request) -> Any:
-        return begin(store, settings, dict(request.query_params), moderates=bulk.may(request))
-
-    def narrowed(request: gr.Request, seen: str, *chosen: str) -> Any:
-        return narrow(store, seen, GalleryFilter(*chosen), moderates=bulk.may(request))
-
-    def newest_first(request: gr.Request, *chosen: str) -> Any:
-        return listing(store, GalleryFilter(*chosen), moderates=bulk.may(request))
-
-    def turned(cursor: str, *chosen: str) -> Any:
-        return listing(store, GalleryFilter(*chosen), cursor)
-
-    def moderated(request: gr.Request) -> tuple:
-        """(the bar for several drawings, the button that begins with them, the projects) for admins."""
-        if not bulk.may(request):
-            return (gr.skip(),) * 3
-        return gr.update(visible=True), gr.update(visible=True), gr.update(choices=bulk.projects())
-
-    def seen_run(run: str) -> tuple:
-        """(the viewer, which run it shows, the form of a report, what came of one)"""
-        return shown(store, run, settings) if run else {}, run, gr.update(visible=bool(run), open=False), ""
-
-    def opened(event: gr.EventData) -> tuple:
-        return seen_run(str(event.run))
-
-    def linked(request: gr.Request) -> tuple:
-        return seen_run(dict(request.query_params).get("run") or "")
-
-    def told(run: str, note: str, request: gr.Request) -> str:
-        return reported(store, run, note, PageVisit.of(request, settings).owner)
-
-    def forgotten(event: gr.EventData, request: gr.Request) -> tuple:
-        message, address = forget(event, PageVisit.of(request, settings), store, settings), dict(request.query_params)
-        choice, before = GalleryFilter.of(address), address.get("before", "")
-        return message, *listing(store, choice, before, moderates=bulk.may(request))
-
     outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]
-    gr.on(changes, narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **QUICK)
-    newest.click(newest_first, widgets, outputs, **QUICK)
-    older.click(turned, [cursor, *widgets], outputs, **QUICK)
-    cards.open(opened, None, [viewer, run, reporting, sent], **QUICK)
-    send.click(told, [run, why], sent, **QUICK)
-    viewer.forget(forgotten, None, [viewer, *outputs], **QUICK)
+    gr.on(changes, handlers.narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **QUICK)
+    newest.click(handlers.newest_first, widgets, outputs, **QUICK)
+    older.click(handlers.turned, [cursor, *widgets], outputs, **QUICK)
+    cards.open(handlers.opened, None, [viewer, run, reporting, sent], **QUICK)
+    send.click(handlers.told, [run, why], sent, **QUICK)
+    viewer.forget(handlers.forgotten, None, [viewer, *outputs], **QUICK)
     for acted in changed_by(bar, bulk):
-        acted.then(newest_first, widgets, outputs, **QUICK)
-    gr.on(None, moderated, [], [bar.row, several, bar.project], **QUICK)
-    gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **QUICK)
-    gr.on(None, linked, [], [viewer, run, reporting, sent], **QUICK)
+        acted.then(handlers.newest_first, widgets, outputs, **QUICK)
+    gr.on(None, handlers.moderated, [], [bar.row, several, bar.project], **QUICK)
+    gr.on(None, handlers.begun, [], [seen, *outputs, *widgets, backups], **QUICK)
+    gr.on(None, handlers.linked, [], [viewer, run, reporting, sent], **QUICK)
 
 
 def _report() -> tuple[gr.Accordion, gr.Textbox, gr.Button, gr.HTML]:

@@ -27,7 +27,7 @@ from model.trajectory import Image, Reflection, Source, Thought
 from studio.annotate.reflection_form import asks_only_about_reflections
 from studio.auth.identity import require
 from studio.components.forms.prompt_facts import for_drawing
-from studio.components.forms.sheet import Sheet, sheet_component, subjects, value_of
+from studio.components.forms.sheet import Sheet, sheet_component, sheet_targets, value_of
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.settings import Settings
@@ -232,7 +232,7 @@ class QuestionHandlers:
         sheet = Sheet(asked, trajectory, other, trajectory.id if other else None, layout="preview")
         if asks_only_about_reflections(project):
             about = {at for at, segment in enumerate(trajectory.segments) if isinstance(segment, Thought)}
-            things = sorted(subjects(sheet), key=lambda thing: (thing.pane or 0, thing.segment in about))
+            things = sorted(sheet_targets(sheet), key=lambda thing: (thing.pane or 0, thing.segment in about))
             sheet = replace(sheet, asked=tuple(things))
         return value_of(sheet, uuid4().hex, {}, self.store.picture_or_none)
 

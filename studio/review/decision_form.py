@@ -11,7 +11,7 @@ from annotations.schema.project import Project
 from annotations.schema.questions import Question
 from model.trajectory import Trajectory
 from studio.annotate.reflection_form import worded_as_asked
-from studio.components.forms.sheet import Kept, Sheet, SheetSubject, subjects
+from studio.components.forms.sheet import Kept, Sheet, SheetTarget, sheet_targets
 from studio.components.render import rounds_of
 
 
@@ -26,11 +26,11 @@ def review_sheet(
     pictures = other is None and any(question.form.on_image for question in project.questions)
     left = trajectory.id if other is not None else None
     sheet = Sheet(project, trajectory, other, left, layout="review", pictures=pictures, spread=True)
-    things = [thing for thing in subjects(sheet) if thing.needed or thing.segment in answered]
+    things = [thing for thing in sheet_targets(sheet) if thing.needed or thing.segment in answered]
     return replace(sheet, asked=tuple(_decidable(project, thing, trajectory) for thing in things))
 
 
-def _decidable(project: Project, thing: SheetSubject, trajectory: Trajectory) -> SheetSubject:
+def _decidable(project: Project, thing: SheetTarget, trajectory: Trajectory) -> SheetTarget:
     """Named as in the table of answers, and asked in the words that annotators saw."""
     name = "" if thing.segment is None else image_name(trajectory, thing.segment)
     worded = worded_as_asked(project, trajectory, thing.segment)
@@ -46,7 +46,7 @@ def image_name(trajectory: Trajectory, segment: int) -> str:
 def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
     """What all who answered about a thing answered alike."""
     kept = {}
-    for thing in subjects(sheet):
+    for thing in sheet_targets(sheet):
         about = [annotation for annotation in submitted if annotation.segment == thing.segment]
         kept[thing.segment] = Answers({question.name: _agreed(question, about) for question in thing.questions})
     return kept
@@ -55,7 +55,7 @@ def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
 def majority(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
     """What most who answered about a thing said, question by question; nothing where they are split, and no texts."""
     kept = {}
-    for thing in subjects(sheet):
+    for thing in sheet_targets(sheet):
         about = [annotation for annotation in submitted if annotation.segment == thing.segment]
         kept[thing.segment] = Answers({question.name: _most(question, about) for question in thing.questions})
     return kept

@@ -54,7 +54,7 @@ class Wording:
 
 
 @dataclass(frozen=True)
-class SheetSubject:
+class SheetTarget:
     """What some of the questions are about."""
 
     segment: int | None
@@ -84,7 +84,7 @@ class Sheet:
     layout: str = "alone"  # a class for the styles
     pictures: bool = True  # whether it shows the pictures; else they are elsewhere on the page
     spread: bool = False  # whether all questions are seen at once, else those about the picture that is large
-    asked: tuple[SheetSubject, ...] = ()  # what is asked about, where that is less than everything
+    asked: tuple[SheetTarget, ...] = ()  # what is asked about, where that is less than everything
 
     @property
     def right(self) -> str | None:
@@ -129,13 +129,13 @@ def _last(trajectory: Trajectory) -> str | None:
     return next((image.sha256 for image in reversed(trajectory.images) if image.sha256), None)
 
 
-def subjects(sheet: Sheet) -> list[SheetSubject]:
+def sheet_targets(sheet: Sheet) -> list[SheetTarget]:
     """All that is asked about, in the order in which it was drawn; what is about all of it comes last."""
     project, trajectory = sheet.project, sheet.trajectory
     if sheet.asked:
         return list(sheet.asked)
     if sheet.other is not None:
-        return [SheetSubject(None, None, "", questions_about(PAIR, project.questions), needed=True)]
+        return [SheetTarget(None, None, "", questions_about(PAIR, project.questions), needed=True)]
     panes, needed, made = panes_of(sheet), set(subjects_of(project, trajectory)), []
     for index, segment in enumerate(trajectory.segments):
         asked = questions_about(segment.kind, project.questions)
@@ -143,15 +143,15 @@ def subjects(sheet: Sheet) -> list[SheetSubject]:
             pane = next((number for number, pane in enumerate(panes) if index in pane.segments), None)
             words = segment.text.strip() if isinstance(segment, Thought | Reflection) else ""
             name = panes[pane].name if pane is not None and len(panes) > 1 else ""
-            made.append(SheetSubject(index, pane, words, asked, index in needed, name))
+            made.append(SheetTarget(index, pane, words, asked, index in needed, name))
     if asked := questions_about(WHOLE, project.questions):
-        made.append(SheetSubject(None, None, "", asked, None in needed, "All of it" if made else ""))
+        made.append(SheetTarget(None, None, "", asked, None in needed, "All of it" if made else ""))
     return made
 
 
 def value_of(sheet: Sheet, key: str, kept: Kept, picture: PictureOf) -> dict[str, Any]:
     """The value of the component; `key` is that of this showing."""
-    things = subjects(sheet)
+    things = sheet_targets(sheet)
     return {
         "key": key,
         "layout": sheet.layout,
@@ -170,12 +170,12 @@ def _pane(pane: Pane, picture: PictureOf) -> dict[str, Any]:
     return {"name": pane.name, "src": data_url(png), "smooth": width_of(png) > SMOOTH}
 
 
-def _thing(thing: SheetSubject, trajectory: Trajectory) -> dict[str, Any]:
+def _thing(thing: SheetTarget, trajectory: Trajectory) -> dict[str, Any]:
     shown = {name: getattr(thing, name) for name in ("key", "pane", "name", "said", "needed")}
     return shown | {"questions": [_question(question, thing, trajectory) for question in thing.questions]}
 
 
-def _question(question: Question, thing: SheetSubject, trajectory: Trajectory) -> dict[str, Any]:
+def _question(question: Question, thing: SheetTarget, trajectory: Trajectory) -> dict[str, Any]:
     words = thing.worded.get(question.name)
     shown = {"name": question.name, "required": question.required}
     shown |= {name: getattr(words or question, name) for name in ("title", "help")}
@@ -207,7 +207,7 @@ def annotations_of(
 
     Raises AnswerError for what is no filled-in sheet; whether the answers fit is checked by who stores them.
     """
-    needed = {thing.segment for thing in subjects(sheet) if thing.needed}
+    needed = {thing.segment for thing in sheet_targets(sheet) if thing.needed}
     made = _annotations(sheet, key, filled, annotator, seconds)
     return [annotation for annotation in made if annotation.segment in needed or annotation.answers]
 
@@ -222,7 +222,7 @@ def unfinished(
 
 def _annotations(sheet: Sheet, key: str, filled: str | None, annotator: str, seconds: float) -> list[Annotation]:
     """One about each thing; the time spent is counted once, of the first."""
-    answers, things = _read(filled), subjects(sheet)
+    answers, things = _read(filled), sheet_targets(sheet)
     if set(answers) - {thing.key for thing in things}:
         raise AnswerError(UNREADABLE)
     return [
@@ -252,7 +252,7 @@ def _read(filled: str | None) -> dict[str, dict[str, Any]]:
     return values
 
 
-def _answers(sheet: Sheet, thing: SheetSubject, values: Mapping[str, Any]) -> Answers:
+def _answers(sheet: Sheet, thing: SheetTarget, values: Mapping[str, Any]) -> Answers:
     """The answers that the page's values stand for; a text that is still the original is none."""
     forms = {question.name: question.form for question in thing.questions}
     answers = {}
