@@ -1,5 +1,6 @@
-"""What people are shown of a trajectory that has ended, and the model never: where a reason finds fault, and what else
-could be said."""
+"""Values shown with a trajectory that has ended and that never reach the model: boxes of what a reason blames, other
+possible reasons, and whether the prompt was a guess.
+"""
 
 import numpy as np
 
@@ -12,14 +13,15 @@ from studio.components import render
 
 
 def afterwards(trajectory: Trajectory, picture: render.PictureOf) -> render.Row:
-    """For the timeline's value: `blamed` has the boxes of each refused drawing, by the index of its reflection;
-    `reasons` what a person may say is wrong; `guess` why it is one, where it is."""
+    """Entries of the timeline's value: `blamed`, boxes by index of the reflection that refused the drawing; `reasons`,
+    sentences to choose from when correcting; `guess`, why the drawing is one, where it is."""
     shown = {"blamed": blamed(trajectory, picture), "reasons": EMBEDDED_WORLD.stock_reasons(trajectory.prompt)}
     return shown | {"guess": why} if (why := why_a_guess(trajectory, picture)) else shown
 
 
 def why_a_guess(trajectory: Trajectory, picture: render.PictureOf) -> str | None:
-    """None for what the embedded world knows, for other worlds' pictures, and where there is no picture."""
+    """Why the prompt lies outside what the backend was trained on; None where it does not, for other
+    domains than the embedded world, and without a picture."""
     first = next((segment for segment in trajectory.segments if getattr(segment, "sha256", None)), None)
     if first is None:
         return None

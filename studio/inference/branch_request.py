@@ -20,9 +20,8 @@ CHANGE = ("run", "segment", "what", "text", "answer", "codes")  # the fields tha
 def continued(
     checkpoints: Checkpoints | PersonalCheckpoints, change: Mapping[str, Any]
 ) -> tuple[Generator, dict[str, Any]]:
-    """Who goes on from the trajectory `run` with a change, and what to ask of its `stream`. Raises BranchError,
-    AnnotationsError, CheckpointError.
-    """
+    """(generator, keyword arguments of its `stream`) for a change of the trajectory `change["run"]`. Raises
+    BranchError, AnnotationsError, CheckpointError."""
     parent = checkpoints.first.store.trajectory(str(change.get("run") or ""))
     generator = checkpoints.named(parent.checkpoint)
     if change.get("what") == "trip":
@@ -64,7 +63,8 @@ def branch_of(backend: Backend, trajectory: Trajectory, change: Mapping[str, Any
 
 
 def tripped(generator: Generator, trajectory: Trajectory) -> Branch:
-    """One object of its last image changed behind the model's back. Raises BranchError, AnnotationsError."""
+    """The branch in which one object of the last image is changed without the model's knowledge. Raises BranchError,
+    AnnotationsError."""
     shown = [image.sha256 for image in trajectory.images if image.sha256]
     if not shown:
         raise BranchError("there is no finished image to change")
@@ -73,7 +73,7 @@ def tripped(generator: Generator, trajectory: Trajectory) -> Branch:
 
 
 def _plan(backend: Backend, text: str) -> str:
-    """A plan as the backend was taught to read it. Raises BranchError."""
+    """Plan text in the form that the backend was trained to read. Raises BranchError."""
     try:
         return backend.domain.plan(text)
     except ValueError as error:

@@ -73,7 +73,7 @@ class Checkpoints:
             return self._loaded[name]
 
     def _load(self, name: str) -> None:
-        """Raises CheckpointError."""
+        """Open or reopen a checkpoint and note the stamp of its folder. Raises CheckpointError."""
         stamp = folder_stamp(Path(self._sources[name]))  # first, so that a save meanwhile is noticed afterwards
         self._loaded[name] = self._opened(name)
         if name in self._added:
@@ -85,8 +85,8 @@ class Checkpoints:
         return stamp is not None and source is not None and folder_stamp(Path(source)) != stamp
 
     def add(self, source: str) -> str:
-        """Offer one more, which is loaded when it is first chosen; its name. Raises CheckpointError for a name that
-        another one has, and where all had to be loaded before."""
+        """Offer one more checkpoint, loaded when it is first chosen; returns its name. Raises CheckpointError where
+        another one has this name, and on a lent GPU, where all are loaded at the start."""
         name = backend_name(source)
         with self._loading:
             if self._serving is not None:
@@ -99,7 +99,7 @@ class Checkpoints:
         return name
 
     def remove(self, source: str) -> None:
-        """Offer one that was added no more; drawings under way go on."""
+        """Withdraw a checkpoint that was added; drawings under way are finished with it."""
         with self._loading:
             name = backend_name(source)
             if self._sources.get(name) == source:
@@ -121,7 +121,7 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class PersonalCheckpoints:
-    """A studio's checkpoints as one person has them: one of their own in place of the one called `replaced`."""
+    """The studio's checkpoints for one person: `own`, the one taught by them, replaces the one called `replaced`."""
 
     shared: Checkpoints
     own: Generator | None = None
@@ -143,7 +143,7 @@ class PersonalCheckpoints:
 
 
 def menu(checkpoints: Checkpoints, **more: Any) -> Any:
-    """An update of a menu of checkpoints: those that draw now, where they are others than when the page was built."""
+    """Gradio update of a menu of checkpoints; a skip where the names are those that the page was built with."""
     names = checkpoints.names
     if names == checkpoints.in_menus and not more:
         return gr.skip()

@@ -27,25 +27,25 @@ class DrawForm:
 
     @staticmethod
     def of(trajectory: Trajectory) -> "DrawForm":
-        """To draw it once more."""
+        """The form that draws a trajectory again."""
         how = trajectory.sampling
         prompt, rounds, seed = trajectory.prompt, trajectory.rounds, trajectory.seed
         drawn_by = trajectory.checkpoint
         return DrawForm(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by)
 
     def sampling(self, default: Sampling) -> Sampling:
-        """The checkpoint's own settings but for these. Raises RequestError."""
+        """The checkpoint's sampling settings with those of the form. Raises RequestError."""
         guidance = _within(GUIDANCE, self.guidance, "guidance")
         temperature = _within(TEMPERATURE, self.temperature, "temperature")
         plans = {"thinks": bool(self.thinks), "thinks_after_no": default.thinks and not self.thinks}
         return replace(default, guidance=guidance, temperature=temperature, **plans)
 
     def most_rounds(self) -> int:
-        """Raises RequestError."""
+        """The number of rounds, clamped to ROUNDS. Raises RequestError for no number."""
         return int(_within(ROUNDS, self.rounds, "number of rounds"))
 
     def chosen_seed(self) -> int:
-        """Raises RequestError."""
+        """The seed of the form, or a random one where a new one is wanted. Raises RequestError."""
         return chosen_seed(self.seed, self.new_seed)
 
 
@@ -64,7 +64,8 @@ def new_seed() -> int:
 
 
 def _within(bounds: tuple[float, float], value: float | None, name: str) -> float:
-    """The value, or the bound it passes: handlers can be called past sliders. Raises RequestError for no number."""
+    """The value clamped to its bounds, since a handler can be called with values outside a slider's. Raises
+    RequestError for no number."""
     if not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
         check_number(name, value, NumberBounds(*bounds))
     return min(max(value, bounds[0]), bounds[1])

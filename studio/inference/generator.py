@@ -26,7 +26,7 @@ MOST_VISITOR_ROUNDS = 4  # that a visitor may ask for
 
 
 class LiveTrajectory(Iterator[Event | QueuePosition]):
-    """The events of one trajectory as they come; `partial` is folded from those that have come."""
+    """The events of one trajectory as they come; `partial`: the trajectory folded from those so far."""
 
     def __init__(self, events: "Callable[[LiveTrajectory], Iterator[Event | QueuePosition]]") -> None:
         self.partial = PartialTrajectory()
@@ -36,12 +36,12 @@ class LiveTrajectory(Iterator[Event | QueuePosition]):
         return next(self._events)
 
     def close(self) -> None:
-        """Stop where it is."""
+        """Stop the rollout; what was drawn is stored as cancelled."""
         self._events.close()
 
 
 class Generator:
-    """A backend that draws for everybody, and the store that keeps what it drew."""
+    """One backend that serves all visitors, with the store that keeps every trajectory."""
 
     def __init__(self, backend: Backend, store: Store, serving: Serving | None = None, share: float = 1.0) -> None:
         """`serving`: what makes the events; a line before the backend unless given, which may take a `share` of what
@@ -60,7 +60,7 @@ class Generator:
 
     @property
     def name(self) -> str:
-        """What trajectories call its backend."""
+        """Name of the backend in stored trajectories."""
         return self.backend.name
 
     @property

@@ -79,7 +79,7 @@ class LiveDrawings:
         return self._shared and live_events.is_live(self._store.database, run, self._store.clock() - SILENT)
 
     def follow(self, run: str) -> Iterator[Event]:
-        """Its events from the first on, as they come, until it has ended, or its process has."""
+        """Yields the events of a drawing from its first on, until it or its process has ended."""
         number = 0
         while True:
             live = self.is_live(run)
@@ -93,7 +93,8 @@ class LiveDrawings:
             time.sleep(POLLED_EVERY)
 
     def publish(self) -> None:
-        """Store the new events of this process's drawings, and forget those that are over. Raises DatabaseError."""
+        """Write the new events of this process's drawings to the database, and drop those that have ended. Raises
+        DatabaseError."""
         with self._publishing:
             self._publish()
 
@@ -114,7 +115,8 @@ class LiveDrawings:
             live_events.remove(self._store.database, over)
 
     def recover(self) -> list[str]:
-        """Store what processes that ended have left unfinished; the ids. Raises AnnotationsError."""
+        """Store the unfinished drawings of processes that have ended, as cancelled; returns their ids. Raises
+        AnnotationsError."""
         database = self._store.database
         left = live_events.silent(database, self._store.clock() - SILENT)
         for run, owner in left.items():
@@ -136,7 +138,7 @@ class LiveDrawings:
         return [from_dict(row) for row in rows]
 
     def _forget(self) -> list[str]:
-        """Drop the drawings that are over and published; their ids."""
+        """Drop the drawings that have ended (after they were published); returns their ids."""
         over = [run for run, drawing in list(self._own.items()) if drawing.is_over]
         for run in over:
             self._own.pop(run, None)

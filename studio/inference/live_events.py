@@ -38,7 +38,7 @@ SAME = (gr.skip(), gr.skip())
 
 
 class Sessions:
-    """What the open pages are doing, by session: who draws, and who has asked its drawing to stop."""
+    """Open pages by session: which is drawing, and which has asked to stop."""
 
     def __init__(self) -> None:
         self._asked: dict[str, threading.Event] = {}
@@ -68,7 +68,7 @@ class Sessions:
 
 @dataclass
 class Sending:
-    """Events on their way to the page: collected for a moment, then sent as one value."""
+    """Buffer of events on their way to a page: collected for an interval, then sent as one value."""
 
     store: Store
     rows: list[render.Row] = field(default_factory=list)
@@ -87,12 +87,12 @@ class Sending:
             self.rows.append(row)
 
     def due(self, others: int = 0) -> bool:
-        """Whether to send what is new, where so many are sent to."""
+        """Whether the interval has passed; it grows with the number of pages that are sent to."""
         after = max(BATCH_SECONDS, others / (VALUES_MEANWHILE if activity.signed_in_active else VALUES))
         return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= after
 
     def value(self, partial: PartialTrajectory) -> render.Row:
-        """What is new since the last value; with the whole story once the trajectory has ended."""
+        """The timeline's value with what is new since the last one, and with the whole trajectory once it has ended."""
         trajectory, pictures = partial
         ended = trajectory if trajectory.stop_reason is not None else None
         whole = render.in_brief(trajectory, pictures.__getitem__) if ended else ()
@@ -105,7 +105,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class PageVisit:
-    """Who asks, from which open page."""
+    """Who asks (owner) and from which open page (session)."""
 
     owner: str
     session: str
@@ -113,7 +113,7 @@ class PageVisit:
 
     @property
     def asking(self) -> dict[str, str]:
-        """For `Generator.stream`."""
+        """Keyword arguments of `Generator.stream`."""
         return {"owner": self.owner, "session": self.session}
 
     @staticmethod
@@ -147,8 +147,8 @@ def live(events: LiveTrajectory, visit: PageVisit, sessions: Sessions, store: St
 
 
 def following(run: str, visit: PageVisit, store: Store, settings: Settings) -> Iterator[render.Row]:
-    """Yields the timeline's values of a drawing that is under way for somebody else, in whatever studio, until it ends;
-    at last the stored one where its studio has ended."""
+    """Yields the timeline's values of a drawing that another page or studio has started, until it ends; last the stored
+    trajectory where its studio has ended."""
     sending, partial = Sending(store, own=False), PartialTrajectory()
     try:
         for event in visit.caller.drawing(LiveDrawings.of(store).follow(run), visit.session.partition(" ")[0]):
@@ -163,7 +163,7 @@ def following(run: str, visit: PageVisit, store: Store, settings: Settings) -> I
 
 
 def let_follow(view: gr.HTML, store: Store, settings: Settings) -> None:
-    """A timeline that follows a drawing which is under way, where its value says so (`watch`)."""
+    """Connect a timeline to `following` where its value names a drawing under way (`watch`)."""
 
     def followed(event: gr.EventData, request: gr.Request) -> Iterator[render.Row]:
         run = str(getattr(event, "run", None) or "")
@@ -173,9 +173,8 @@ def let_follow(view: gr.HTML, store: Store, settings: Settings) -> None:
 
 
 def forget(asked: gr.EventData, visit: PageVisit, store: Store, settings: Settings) -> render.Row:
-    """Delete a drawing at the wish of whoever has its receipt, or of the person at the machine; what the page shows
-    then. `asked` has `run` and `receipt`.
-    """
+    """Delete a trajectory for the holder of its receipt, or in local mode for the person at the machine; returns the
+    timeline's value. `asked` has `run` and `receipt`."""
     run, receipt = (str(getattr(asked, name, None) or "") for name in ("run", "receipt"))
     try:
         if not is_local(settings) and not store.is_receipt(receipt, run):
@@ -188,7 +187,7 @@ def forget(asked: gr.EventData, visit: PageVisit, store: Store, settings: Settin
 
 
 def let_forget(view: gr.HTML, store: Store, settings: Settings) -> None:
-    """A timeline whose drawing whoever has its receipt may delete."""
+    """Connect the timeline's delete event to `forget`."""
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
         return forget(event, PageVisit.of(request, settings), store, settings)
@@ -197,5 +196,5 @@ def let_forget(view: gr.HTML, store: Store, settings: Settings) -> None:
 
 
 def notice(text: str, *, anyway: str = "") -> tuple:
-    """Words instead of a drawing."""
+    """Timeline value with a message in place of a drawing, and idle buttons."""
     return render.notice_value(text, anyway=anyway), *IDLE

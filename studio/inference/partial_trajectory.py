@@ -1,4 +1,4 @@
-"""What the events of a drawing have told so far."""
+"""The trajectory folded from the events of a drawing so far."""
 
 from hashlib import sha256
 from typing import NamedTuple

@@ -35,7 +35,7 @@ _lock = threading.Lock()
 
 
 def replay(store: Store, run: str, settings: Settings) -> render.Row:
-    """The timeline's value for one trajectory, or why it cannot be shown."""
+    """Timeline value of one stored trajectory, or a message why it cannot be shown."""
     try:
         return playing(store, store.trajectory(run), settings)
     except UNSHOWABLE as error:
@@ -43,7 +43,7 @@ def replay(store: Store, run: str, settings: Settings) -> render.Row:
 
 
 def not_stored(store: Store, run: str, error: Exception) -> render.Row:
-    """What the page follows where a drawing is under way, else why it cannot be shown."""
+    """Timeline value that follows a drawing under way, else a message why it cannot be shown."""
     with suppress(AnnotationsError):
         if LiveDrawings.of(store).is_live(run):
             return render.notice_value(UNDER_WAY) | {"watch": run}
@@ -55,7 +55,7 @@ def no_replay(error: Exception) -> render.Row:
 
 
 def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
-    """The timeline's value for a trajectory that the store has just given; those that are played often are kept."""
+    """Timeline value of a stored trajectory; those played often are cached."""
     kept = _kept.setdefault(store, OrderedDict())
     key = (trajectory.id, settings.pace, label)
     if (value := kept.get(key)) is None:
@@ -69,7 +69,7 @@ def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str
 
 
 def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row:
-    """One of the newest aha moments, or that there is none."""
+    """Timeline value of a random one of the newest aha moments, or a message that there is none."""
     try:
         recorded = store.trajectories(limit=RECENT, keep=Filter(aha=True, recorded=True))  # these are real ones
         listed = recorded or store.trajectories(limit=RECENT, keep=Filter(aha=True))
@@ -81,8 +81,8 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
 
 
 def recorded_aha(store: Store, settings: Settings) -> render.Row:
-    """What the front page plays before anybody has drawn: the newest recorded aha moment, if there is one; looked for
-    anew after `FRONT_LASTS` seconds, and after every deletion."""
+    """Timeline value of the newest recorded aha moment, played on the front page before anybody has drawn; cached for
+    `FRONT_LASTS` seconds and until the next deletion."""
     kept = _front.get(store)
     if kept is not None and kept.hidden == store.hidden and time.monotonic() < kept.until:
         return kept.value | {"run": uuid4().hex}
@@ -96,7 +96,7 @@ def recorded_aha(store: Store, settings: Settings) -> render.Row:
 
 
 class FrontPageReplays(NamedTuple):
-    """What the front page plays."""
+    """A cached replay of the front page."""
 
     value: render.Row
     hidden: int  # deletions when it was looked for

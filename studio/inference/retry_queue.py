@@ -28,7 +28,7 @@ class StoredLater(AwayError):
 
 @dataclass(frozen=True)
 class Unsaved:
-    """What `Store.save` is to be given, until when (of time.monotonic)."""
+    """Arguments of `Store.save`, and until when it is retried (time.monotonic)."""
 
     trajectory: Trajectory
     pictures: Mapping[str, bytes]
@@ -37,7 +37,7 @@ class Unsaved:
 
 
 class RetryQueue:
-    """Saves in the background, in the order in which trajectories ended; a thread runs while any waits."""
+    """Saves in the background in the order in which trajectories ended; a thread runs while any waits."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class RetryQueue:
         self._running = False
 
     def save(self, trajectory: Trajectory, pictures: Mapping[str, bytes], owner: str) -> None:
-        """Store it now, or later: raises StoredLater where it is kept, DatabaseError where no more can be kept."""
+        """Save now, or queue it and raise StoredLater; raises DatabaseError where the queue is full."""
         try:
             self._store.save(trajectory, pictures, owner=owner)
         except DatabaseError as error:
@@ -77,13 +77,13 @@ class RetryQueue:
                 pause = min(2 * pause, LAST_PAUSE)
 
     def _first(self) -> Unsaved | None:
-        """The one to save next; None ends the thread, and the next one begins another."""
+        """The next one to save; None ends the thread."""
         with self._lock:
             self._running = bool(self._waiting)
             return self._waiting[0] if self._running else None
 
     def _is_settled(self, unsaved: Unsaved) -> bool:
-        """Whether it is stored, or never will be, which is logged."""
+        """Whether it was saved, or has been given up, which is logged."""
         try:
             self._store.save(unsaved.trajectory, unsaved.pictures, owner=unsaved.owner)
         except DatabaseError as error:

@@ -30,18 +30,19 @@ def served_folder() -> Path:
 
 
 def served_file(content: bytes, name: str) -> Path:
-    """Write a file where Gradio serves it, without the second copy that it would make of any other."""
+    """Write a file into the folder that Gradio serves, so that Gradio makes no copy of it."""
     return Path(save_bytes_to_cache(content, name, str(served_folder())))
 
 
 def served_path(name: str) -> Path:
-    """A place for a file in a new folder below it, which is removed with what is old there."""
+    """Path of a file in a new subfolder of the served folder, aged out with it."""
     served_folder().mkdir(parents=True, exist_ok=True)
     return Path(mkdtemp(dir=served_folder())) / name
 
 
 def note(store: Store, run: str, file: Path) -> None:
-    """From now on `file` goes when the trajectory `run` is deleted, if it is one that is served."""
+    """Record that `file` shows the trajectory `run`, so that a deletion removes it; ignored outside the served
+    folder."""
     if (path := file.resolve()).is_relative_to(served_folder()):
         notes = _notes(store, run)
         notes.parent.mkdir(exist_ok=True)
@@ -62,7 +63,7 @@ def note_stored(store: Store, runs: Sequence[str], file: Path) -> None:
 
 
 class Removals:
-    """The trajectories whose files all processes of a studio remove."""
+    """Removed trajectories, shared with all processes of a studio."""
 
     def __init__(self, store: Store) -> None:
         self._store: Store = weakref.proxy(store)
@@ -99,7 +100,7 @@ def remove(store: Store, run: str) -> None:
 
 
 def _remove(store: Store, run: str) -> list[str]:
-    """The files that were noted."""
+    """Remove the noted files of a trajectory."""
     notes = _notes(store, run)
     files = notes.read_text("utf-8").splitlines() if notes.is_file() else []
     discard(map(Path, files))
@@ -109,7 +110,7 @@ def _remove(store: Store, run: str) -> list[str]:
 
 
 def discard(files: Iterable[Path]) -> None:
-    """Remove files that are served, and their folders where nothing else is in them; others stay where they are."""
+    """Remove served files, and their folders where these are empty then; files elsewhere are left alone."""
     folder = served_folder()
     for path in files:
         if not path.resolve().is_relative_to(folder):
@@ -121,7 +122,8 @@ def discard(files: Iterable[Path]) -> None:
 
 
 def _notes(store: Store, run: str) -> Path:
-    """Raises ValueError for what is no id, so that a name from outside never becomes another path."""
+    """Path of the notes of a trajectory. Raises ValueError for what is no id, so that no name from outside becomes
+    another path."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run):
         raise ValueError(f"{run[:80]!r} is no id of a trajectory")
     return store.database.directory / NOTES / run

@@ -1,4 +1,4 @@
-"""The line before a backend: as many requests are made at a time as it has room for, the others wait in order."""
+"""The queue before a backend: as many requests run at a time as it has room for; the others wait in order."""
 
 import logging
 import threading
@@ -21,7 +21,8 @@ PATIENCE = 0.5  # seconds after which a visitor in the line hears how long it is
 
 
 class QueuePosition(NamedTuple):
-    """Not an event of the trajectory, which has not begun: how many are drawn for before it is."""
+    """Sent before a trajectory's events while it waits: the number of requests before it. No event of the
+    trajectory."""
 
     before: int
 
@@ -31,7 +32,7 @@ class QueuePosition(NamedTuple):
 
 
 class QueueFull(Exception):
-    """Too many are waiting already, or nothing can be drawn just now; the message says what to do."""
+    """The queue is full, or nothing can be drawn at the moment; the message says what to do."""
 
 
 class Serving(Protocol):
@@ -42,7 +43,7 @@ class Serving(Protocol):
 
 
 class WaitingLine:
-    """A backend, and who waits for it. What it makes goes on whether or not it is read."""
+    """A backend and its queue. A rollout runs in a thread of its own, read or not."""
 
     def __init__(self, backend: Backend, at_once: int) -> None:
         self._backend = backend
@@ -75,7 +76,7 @@ class WaitingLine:
             self._give_up(request)
 
     def _make(self, request: Request, made: SimpleQueue[Event | Exception | None]) -> None:
-        """In a thread of its own: a reader who is slow takes no place from others."""
+        """Run a rollout in its thread, so that a slow reader takes no capacity from others."""
         latest = None
         try:
             for latest in self._backend.events(request):
@@ -101,7 +102,7 @@ class WaitingLine:
             self._waiting.append(request)
 
     def _before(self, request: Request) -> int | None:
-        """How many wait before this one after a moment; None once it has a place."""
+        """The number of requests before this one, after at most PATIENCE seconds; None once it may run."""
 
         def has_place() -> bool:
             return self._running < self._at_once and self._waiting[0] is request
@@ -115,7 +116,7 @@ class WaitingLine:
             return None
 
     def _give_up(self, request: Request) -> None:
-        """Leave the line, if it still stands there."""
+        """Leave the queue."""
         with self._state_changed:
             self._waiting = deque(other for other in self._waiting if other is not request)
             self._state_changed.notify_all()

@@ -24,12 +24,12 @@ _backends: dict[str, Backend] = {}  # by name: what a fork finds here needs not 
 
 
 def seconds(name: str, request: Request) -> int:
-    """How long a GPU is asked for."""
+    """Duration in seconds that a GPU is requested for."""
     return min(MOST_SECONDS, round(FORK_SECONDS + _backends[name].seconds(request)))
 
 
 def make(name: str, request: Request) -> Iterator[Event]:
-    """A request's events. What is to run on the GPU."""
+    """Events of a request; runs in the fork, on the lent GPU."""
     yield from _backends[name].events(request)
 
 
@@ -62,13 +62,13 @@ class LentBackend:
 
 
 def lender() -> Callable[[Backend], LentBackend]:
-    """What borrows of Hugging Face's ZeroGPU, on whose Spaces alone the package `spaces` is installed."""
+    """The decorator `spaces.GPU` of Hugging Face's ZeroGPU, from a package installed on its Spaces alone."""
     making = import_module("spaces").GPU(duration=seconds)(make)
     return lambda backend: LentBackend(backend, making)
 
 
 def never() -> bool:
-    """Whether to stop, where nobody can be asked: a fork does not hear this process."""
+    """Stop flag in a fork, which cannot hear this process: always False."""
     return False
 
 
