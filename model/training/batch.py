@@ -64,7 +64,7 @@ class Batch:
 
 
 def length(sequence: TrainingSequence, image_codes: int) -> int:
-    """Positions of a sequence."""
+    """Number of positions of a sequence."""
     return sum(size(piece, image_codes) for piece in sequence.pieces)
 
 

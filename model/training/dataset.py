@@ -42,7 +42,7 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class RowBounds:
-    """What is the most that one row may be; longer ones would take minutes a step, or all memory."""
+    """The largest row that is read; longer ones would take minutes a step, or all memory."""
 
     characters: int = MOST_CHARACTERS
     tokens: int = 8192  # positions, those of images too
@@ -163,11 +163,9 @@ def one_line(error: Exception) -> str:
 
 
 def data_files(folder: Path, *kinds: str) -> list[Path]:
-    """The Parquet files that are read of `folder`, or the file it is; names that begin with . or _ are left aside, and
-    so are other splits of an export than train.
-
-    Raises DataError where there are none, and where a manifest beside one says something else, or none of the `kinds`.
-    """
+    """The Parquet files of `folder`, or the file it is; names that begin with . or _ and other splits of an export than
+    train are skipped. Raises DataError where there are none, and where a manifest beside one contradicts it, or names
+    none of the `kinds`."""
     if folder.is_file():
         files = [folder]
     else:
@@ -282,7 +280,8 @@ SFT_ROWS = RowFormat(("judge_sft", "thought_sft", "draw_sft", "redraw_sft", "edi
 
 
 def _codes(janus: Janus, image: StoredImage, bounds: RowBounds) -> tuple[int, ...]:
-    """As they are stored, else made of the picture. Raises MessageError for another codec's, as far as they show it."""
+    """The stored codes, else those of the picture. Raises MessageError where they are of another codec, as far as that
+    can be told."""
     codes = image.codes or codes_of(janus, image.png, bounds)
     if len(codes) != janus.image_codes or not all(0 <= code < janus.codebook_size for code in codes):
         raise MessageError(

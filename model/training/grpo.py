@@ -136,7 +136,7 @@ def advantages_of(group: Sequence[Rollout], settings: GrpoSettings) -> list[list
 
 
 def _advantages(group: Sequence[Rollout], settings: GrpoSettings, choice: RewardChoice) -> list[list[float]] | None:
-    """Of the rewards that the rollouts' fits make."""
+    """One advantage per segment from the total reward of each rollout, normalised within the group."""
     generation = [rollout.generation(settings.rounds) for rollout in group]
     comprehension = [rollout.comprehension(settings.rounds, settings.untrue_penalty) for rollout in group]
     if settings.advantages == "separate":
@@ -151,7 +151,7 @@ def _advantages(group: Sequence[Rollout], settings: GrpoSettings, choice: Reward
 def _separate_advantages(
     group: Sequence[Rollout], comprehension: Sequence[float], choice: RewardChoice
 ) -> list[list[float]] | None:
-    """First image, later images and reflections each have their own."""
+    """Advantages normalised separately for first images, later images and reflections."""
     parts = (
         advantages([rollout.fits[0] for rollout in group]) if choice.drawing else None,
         advantages([rollout.fits[-1] for rollout in group]) if choice.drawing else None,
@@ -246,7 +246,7 @@ class ClippedPolicyGradient:
 
 @dataclass
 class RolloutSource:
-    """Rollouts of every step, as data for the loop."""
+    """Source of a run's steps: rollouts of the step's prompts, scored, as data for the loop."""
 
     janus: Janus
     reference: Policy
@@ -290,7 +290,7 @@ class RolloutSource:
         return StepData(objectives, names, statistics(drawn + begun, settings.rounds) | watched | counts)
 
     def _rolled_out(self, step: int, prompts: Mapping[int, Prompt]) -> list[list[Rollout]]:
-        """A group of each prompt, by its place among this process's own."""
+        """A group of rollouts of each prompt; keys are indices among this process's prompts."""
         settings = self.settings
         starts: list[GroupStart] = []
         for at, prompt in prompts.items():

@@ -28,6 +28,6 @@ def policy_loss(
 
 
 def clip_mask(new: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, clip_range: float) -> torch.Tensor:
-    """(A,) 1 where the clipped ratio is what counts, so that a token no longer learns: else 0."""
+    """(A,): 1 where the ratio is clipped, so that the token has no gradient, else 0."""
     ratio = torch.where(old > -torch.inf, new - old, 0.0).detach().exp()
     return ((ratio < 1 - clip_range) & (advantage < 0) | (ratio > 1 + clip_range) & (advantage > 0)).float()

@@ -93,7 +93,7 @@ class LabelledLoss:
 
     @torch.no_grad()
     def _divergence(self, mismatched: RowBatch | None, counted: torch.Tensor) -> float:
-        """The sum of the log-ratios of the mismatched completions."""
+        """Sum of the log-ratios of the mismatched completions, by which z0 is estimated."""
         if mismatched is None:
             return 0.0
         with self.loop.accelerator.autocast():

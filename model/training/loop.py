@@ -41,12 +41,12 @@ class Objective(Protocol):
     """What a method minimises. Losses and metrics add up over micro-batches and processes."""
 
     def totals(self, batch: Any, /) -> Mapping[str, float]:
-        """What a batch has to count; summed over a step, these are the denominators of its means."""
+        """Counts of a batch; summed over a step and all processes they are the denominators of its means."""
 
     def __call__(
         self, module: Any, batch: Any, totals: Mapping[str, float], /
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        """A batch's part of the step's loss, and of its metrics."""
+        """A batch's share of the step's loss, and of its metrics."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained, where it goes, and what it is called. `save` writes a checkpoint, given its provenance."""
+    """What is trained, where it is saved, and its provenance. `save` writes a checkpoint, given its provenance."""
 
     module: torch.nn.Module  # its parameters that require gradients are trained
     network: torch.nn.Module  # what the run's state holds; `module` is it, or shares its parameters
@@ -179,7 +179,7 @@ class Loop:
         self.saved_at = -1
 
     def _begin(self, run: Run) -> tuple[int, Log]:
-        """The first step, and the log from there on."""
+        """Load the state of a resumed run, or check that a new one replaces nothing; returns (first step, log)."""
         if run.start.resume:
             first = self.state.load(accept_changes=run.start.accept_changes)
         else:
@@ -195,7 +195,7 @@ class Loop:
         return first, Log(path, self.accelerator, steps=steps, first=first, every=run.printed_every)
 
     def _step_and_log(self, step: int, data: StepData, log: Log, clock: "Clock") -> dict[str, Any]:
-        """A step, its speed and its alarms. An error of training is logged before it is raised."""
+        """One step with its speed and alarms; a TrainingError is logged before it is raised."""
         try:
             metrics: dict[str, Any] = self._step(step, data)
         except TrainingError as error:
@@ -209,7 +209,7 @@ class Loop:
         return metrics
 
     def _step(self, step: int, data: StepData) -> dict[str, float]:
-        """The optimizer steps on one step's data; their metrics."""
+        """All optimizer steps on one step's data, then a step of the schedules; returns the metrics."""
         metrics: dict[str, float] = {}
         try:
             for _ in range(self.settings.updates):
@@ -259,7 +259,8 @@ class Loop:
         return every.view(-1, len(counts)).amax(0).tolist()
 
     def _optimizer_step(self) -> float:
-        """One clipped step; the gradient's norm before. Raises TrainingError before it where that is not finite."""
+        """Clip the gradient and step the optimizers; returns the gradient's norm before clipping. Raises TrainingError
+        before the step where it is not finite."""
         clipped: Any = self.accelerator.clip_grad_norm_(self.parameters, self.settings.max_grad_norm)
         norm = float(clipped.full_tensor() if isinstance(clipped, DTensor) else clipped)
         check_finite({"gradient_norm": norm})
@@ -269,7 +270,7 @@ class Loop:
         return norm
 
     def _evaluated(self, step: int) -> dict[str, float]:
-        """What the evaluation hook finds where it is due after `step` finished steps."""
+        """Metrics of the evaluation hook where it is due after `step` finished steps, else none."""
         evaluation = self.run.evaluation
         if evaluation is None or (
             step != self.settings.steps and not (evaluation.every and step % evaluation.every == 0)
@@ -280,7 +281,7 @@ class Loop:
         return self.evaluated
 
     def _evaluated_before(self, first: int) -> dict[str, Any]:
-        """What the hook finds before a run's first step."""
+        """Metrics of the hook before a run's first step."""
         evaluation = self.run.evaluation
         if evaluation is None or evaluation.begin is None:
             return {}
@@ -296,7 +297,7 @@ class Loop:
         return bool(evaluation and evaluation.is_best and step == self.evaluated_at and evaluation.is_best(step))
 
     def _kept(self, step: int) -> bool:
-        """Whether the checkpoint after these steps is to replace the one that was saved before."""
+        """Whether the checkpoint after these steps replaces the one saved before."""
         judged = self.run.evaluation is not None and self.run.evaluation.is_best is not None
         return not judged or self.evaluated_at is None or self._is_best(step)
 
@@ -320,11 +321,13 @@ class Loop:
         self.run.saved(step)
 
     def whole(self) -> AbstractContextManager[None]:
-        """Meanwhile every process has all weights, also where they are sharded; all processes enter together."""
+        """Context within which every process holds all weights, also where they are sharded; all processes enter
+        together."""
         return whole(self.module) if self.sharded else nullcontext()
 
     def _readable(self, state: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
-        """Meanwhile the first process can save what is sharded: an adapter from whole weights, a network by `state`."""
+        """Context within which the first process can save sharded weights: an adapter from whole weights, a network by
+        `state`."""
         sharded_network = self.sharded and not self.run.trained
         return answering(self.run.network, state) if sharded_network else self.whole()
 
@@ -346,7 +349,8 @@ class Clock:
         self.left = 0.0
 
     def after(self, step: int, tokens: float, filled: float, positions: float) -> dict[str, float]:
-        """Speed of a step of `tokens`; shares of them that were computed with others', and of pads in `positions`."""
+        """Metrics of a step of `tokens`: tokens per second, the share computed for several sequences at once, and the
+        share of padding in `positions`."""
         now = time.monotonic()
         seconds, self.last = max(now - self.last, 1e-9), now
         self.left = (now - self.began) / (step + 1 - self.first) * (self.steps - step - 1)
@@ -364,7 +368,7 @@ class Clock:
 
 @contextmanager
 def prefetched(make: Callable[[int], Item], steps: int) -> Iterator[Callable[[int], Item]]:
-    """`make` for ascending steps, where each next one is made in a thread while the one before is learnt."""
+    """`make` for ascending steps; each next value is computed in a thread during the step before."""
     waiting: dict[int, Future[Item]] = {}
     with ThreadPoolExecutor(1) as maker:
 

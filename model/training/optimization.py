@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 
 class TrainingError(Exception):
-    """A run that cannot go on; what was saved last stands untouched."""
+    """A run cannot continue; what was saved last is untouched."""
 
 
 def new_optimizers(

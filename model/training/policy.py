@@ -29,7 +29,7 @@ ADAPTER_ENTRIES = ("r", "lora_alpha", "use_dora", "target_modules")  # of adapte
 
 
 class Scores(NamedTuple):
-    """Of every scored token, in the order of the batch."""
+    """Of every scored token, in the order of the batch: log-probabilities and what else is measured."""
 
     log_probs: torch.Tensor  # (A,) under the token's rule
     untruncated: torch.Tensor  # (A,) without top-k: finite in another network, too
@@ -129,8 +129,8 @@ def _entropies(log_probs: torch.Tensor) -> torch.Tensor:
 
 
 def make_trainable(janus: Janus) -> None:
-    """Freeze what no policy trains; beside an adapter all is frozen already. No layer of Janus behaves otherwise in
-    training, but those that compute activations again do so in training mode alone."""
+    """Freeze codec and vision tower (with an adapter all weights are frozen already). Layers of Janus behave the same
+    in training mode, except that gradient checkpointing is active in it alone."""
     for part in frozen_parts(janus) if janus.adapter is None else ():
         part.requires_grad_(requires_grad=False)
     janus.network.eval()

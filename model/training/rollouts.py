@@ -28,7 +28,7 @@ from model.trajectory import Image, Origin, Reflection, Sampling, Segment, Thoug
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is to be drawn. `hard` prompts have their own share of thoughts."""
+    """A prompt to roll out. `hard` prompts have their own share of thoughts."""
 
     text: str
     hard: bool = False
@@ -36,7 +36,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class GroupStart:
-    """What the trajectories of a group have in common."""
+    """Prompt, prefix and seed that the trajectories of a group share."""
 
     prompt: Prompt
     sampling: Sampling
@@ -72,7 +72,7 @@ class Rollout:
 def starts_of(
     janus: Janus, prompts: Sequence[Prompt], thinking: float, thinking_hard: float, rng: random.Random
 ) -> list[GroupStart]:
-    """One per prompt, with a thought in a share `thinking` of cases, of hard ones `thinking_hard`."""
+    """A start per prompt, with a thought in a share `thinking` of them, of hard ones `thinking_hard`."""
     return [
         GroupStart(p, replace(janus.sampling, thinks=rng.random() < (thinking_hard if p.hard else thinking)))
         for p in prompts

@@ -77,7 +77,7 @@ class SftSettings(ShardedSettings, SafeguardSettings):
 @dataclass(frozen=True)
 class CrossEntropy:
     """`share` times the weighted sum of each kind's mean cross-entropy; metrics carry a prefix. A verdict whose
-    probability is `learnt` or more adds nothing."""
+    probability is `verdict_threshold` or more adds no loss."""
 
     share: float = 1.0
     prefix: str = ""
@@ -117,7 +117,7 @@ def train(
     start: RunStart = FROM_THE_START,
     safeguards: ForgettingSafeguards = NO_SAFEGUARDS,
 ) -> None:
-    """Train on a source's sequences, pulled to the checkpoint and evaluated by the safeguards; raises what `Loop.train`
+    """Train on a source's sequences, with the KL term and the evaluation of the safeguards; raises what `Loop.train`
     raises."""
     policy, loop = Policy(janus), Loop(settings.loop)
     active = safeguards.begin(policy, loop, out, settings, settings.seed)

@@ -99,7 +99,7 @@ def check_sources(arguments: argparse.Namespace, batch: int) -> None:
 def open_sources(
     janus: Janus, arguments: argparse.Namespace, batch: int, mixture: str, seed: int, bounds: RowBounds
 ) -> tuple[SequenceSource, dict[str, Any]]:
-    """The source of `batch` sequences per step, and what provenance says of it. Raises DataError."""
+    """The source of `batch` sequences per step, and its provenance. Raises DataError."""
     sources: list[SequenceSource] = []
     about: dict[str, Any] = {}
     each = batch // 2 if arguments.data and arguments.world else batch
@@ -168,7 +168,7 @@ def world_distill_prompts(janus: Janus, count: int, seed: int) -> list[str]:
 
 
 def open_branches(janus: Janus, folder: Path, rounds: int) -> tuple[list[GroupStart], dict[str, Any]]:
-    """Starts of groups, and what provenance says of them. Raises DataError."""
+    """Starts of groups, and their provenance. Raises DataError."""
     try:
         starts = branch_starts(janus, folder, rounds)
     except ValueError as error:
@@ -177,7 +177,7 @@ def open_branches(janus: Janus, folder: Path, rounds: int) -> tuple[list[GroupSt
 
 
 def open_rows(trained: Any, folder: Path, row_format: RowFormat, bounds: RowBounds) -> tuple[Rows, dict[str, Any]]:
-    """An export's rows, and what provenance says of them. Raises DataError."""
+    """An export's rows, and their provenance. Raises DataError."""
     rows = read_rows(trained, folder, row_format, bounds)
     about = {"data": manifest_of(folder), "examples": len(rows)}
     return rows, about | {"data_sha256": fingerprint_of(data_files(folder, *row_format.kinds))}
@@ -194,7 +194,7 @@ class WeightedRows:
 def open_data(
     trained: Any, folders: Sequence[DataFolder], row_format: RowFormat, bounds: RowBounds
 ) -> tuple[list[WeightedRows], dict[str, Any]]:
-    """The rows of every folder, and what provenance says of them: of several, lists. Raises DataError."""
+    """The rows of every folder, and their provenance: of several folders, lists. Raises DataError."""
     opened = [open_rows(trained, folder.path, row_format, bounds) for folder in folders]
     data = [WeightedRows(rows, folder.weight) for (rows, _), folder in zip(opened, folders, strict=True)]
     if len(opened) == 1:

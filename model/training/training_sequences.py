@@ -305,8 +305,8 @@ def without_image(sequence: TrainingSequence) -> TrainingSequence:
 
 
 def drop_condition(sequence: TrainingSequence, janus: Janus, rng: random.Random, share: float) -> TrainingSequence:
-    """Condition dropout for classifier-free guidance: in `share` of cases prompt and thoughts become pads, which are
-    not scored; nor are auxiliary targets."""
+    """Condition dropout for classifier-free guidance: with probability `share` prompt and thoughts become pads, which
+    are not scored; nor are auxiliary targets."""
     if rng.random() >= share:
         return sequence
     hidden = {position - 1 for position in _hideable_positions(sequence, janus.image_codes)}

@@ -52,7 +52,7 @@ def check_smoothing(loss: str, smoothing: float) -> None:
 
 
 def pair_totals(weights: torch.Tensor) -> dict[str, float]:
-    """What `mean_of_pairs` divides by, over all shares of a step: the weights (P,), and how many are positive."""
+    """Denominators of `mean_of_pairs`: the sum of the weights (P,), and how many are positive."""
     return {"weight": float(weights.sum()), "pairs": float((weights > 0).sum())}
 
 

@@ -24,7 +24,7 @@ from model.training.training_sequences import TrainingSequence
 
 @dataclass(frozen=True)
 class ReferencedRow:
-    """What a method learns from one row: chosen and rejected completion, or one with its label."""
+    """A row with the reference's log-probabilities: chosen and rejected completion, or one with its label."""
 
     sequences: tuple[TrainingSequence, ...]
     weight: float = 1.0

@@ -77,7 +77,7 @@ def run_method(
 
 
 def settings_of(arguments: argparse.Namespace, defaults: Settings) -> Settings:
-    """What the options of `add_settings` say."""
+    """The settings that the options of `add_settings` give."""
     return type(defaults)(**{field: getattr(arguments, field) for field in asdict(defaults)})
 
 
@@ -128,7 +128,7 @@ class _Joined(argparse.Action):
 
 
 def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
-    """A reader of numbers from `least` to `most`, for argparse."""
+    """Type for argparse: a number from `least` to `most`."""
 
     def read(text: str) -> float:
         try:
@@ -144,7 +144,7 @@ def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable
 
 
 def run_command(name: str, work: Callable[[], None], *errors: type[Exception]) -> None:
-    """Do a command's work. Expected errors end the process with one line and a status that is not 0."""
+    """Run a command; expected errors end the process with one line on stderr and a non-zero status."""
     with ending_in_a_line(name, CheckpointError, TrainingError, OSError, *errors):
         try:
             work()

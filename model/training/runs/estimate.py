@@ -53,7 +53,7 @@ class MemoryEstimate:
         return sum(self.parts.values())
 
     def told(self, device: str, rate: float) -> str:
-        """Lines of text; `rate`: floating-point operations per second."""
+        """The estimate as lines of text; `rate`: floating-point operations per second."""
         share = self.trained / self.parameters
         lines = [f"trained: {self.trained:,} of {self.parameters:,} parameters ({share:.1%})"]
         lines += [f"  {part:<28}{size / 1e9:>10.3f} GB" for part, size in self.parts.items() if size]
@@ -62,7 +62,8 @@ class MemoryEstimate:
 
 
 def estimate(config: JanusConfig, load_options: LoadOptions, work: Workload) -> MemoryEstimate:
-    """Of a network of this config. Raises CheckpointError where `load_options` contradict itself."""
+    """Memory and operations of a run on a network of this config. Raises CheckpointError where `load_options`
+    contradict each other."""
     with torch.device("meta"):
         network = JanusForConditionalGeneration(config)
     sizes = {name: weight.numel() for name, weight in network.named_parameters()}
@@ -97,7 +98,7 @@ def estimate(config: JanusConfig, load_options: LoadOptions, work: Workload) -> 
 
 
 def adapter_parameters(network: torch.nn.Module, options: AdapterOptions) -> int:
-    """Of an adapter beside the linear layers of a network, which may be without memory."""
+    """Number of parameters of an adapter beside the linear layers of a network, which may lie on the meta device."""
     patterns = [TARGETS[name] for name in options.targets]
     count = 0
     for name, layer in network.named_modules():
@@ -121,21 +122,21 @@ def activation_bytes(config: JanusConfig, width: int, positions: int, load_optio
 
 
 def work_of(settings: Any) -> Workload:
-    """Of a step by a method's settings."""
+    """The workload of a step by a method's settings."""
     shards = 1 if settings.sharding == "none" else max(1, get_int_from_env(("WORLD_SIZE",), 1))
     return replace(settings.workload, half=settings.precision == "bf16", shards=shards)
 
 
 def config_of(source: str | Path) -> JanusConfig:
-    """Of a checkpoint, or of an adapter's base. Raises CheckpointError."""
+    """Config of a checkpoint, or of an adapter's base. Raises CheckpointError."""
     with one_line(f"{source} could not be opened as a Janus checkpoint"):
         base, _ = unstacked(path_of(source))
         return open_config(base, open_tokenizer(base))
 
 
 def check_memory(arguments: argparse.Namespace, settings: Any) -> None:
-    """Before a run's weights are read. With --estimate it prints and ends the process. Raises CheckpointError where the
-    run does not fit, with the options by which it would."""
+    """Estimate a run's memory before its weights are read. With --estimate print it and end the process. Raises
+    CheckpointError where the run does not fit, with options by which it would."""
     load_options, device, work = load_options_of(arguments), default_device(), work_of(settings)
     config = config_of(arguments.checkpoint)
     needed = estimate(config, load_options, work)
@@ -160,7 +161,7 @@ def check_room(config: JanusConfig, load_options: LoadOptions, work: Workload, f
 
 
 def remedies(load_options: LoadOptions, work: Workload) -> list[tuple[str, LoadOptions, Workload]]:
-    """Options that take less memory, each step with those before it."""
+    """Options that take less memory, each with those before it."""
     alternatives: list[tuple[str, LoadOptions, Workload]] = []
     options: list[str] = []
     if not load_options.checkpointing:

@@ -31,7 +31,7 @@ class RunStopped(Exception):
 
 @dataclass(frozen=True)
 class RunStart:
-    """How a run begins: anew, or where the last save of the same run stood."""
+    """Whether a run starts anew or resumes where the last save of the same run stood."""
 
     resume: bool = False
     accept_changes: bool = False  # with resume: of another definition, too
@@ -88,7 +88,7 @@ class RunPaths:
 
 @dataclass
 class StopSignal:
-    """The signal that is to end a run; 0: none yet."""
+    """The recorded signal that is to end a run; 0: none."""
 
     number: int = 0
 
@@ -105,7 +105,7 @@ class StopSignal:
 
 @contextmanager
 def remembered_signals() -> Iterator[StopSignal]:
-    """Meanwhile SIGTERM and SIGINT are remembered; a second one interrupts."""
+    """Context within which SIGTERM and SIGINT are recorded; a second one interrupts."""
     stop = StopSignal()
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():

@@ -35,7 +35,7 @@ TARGETS = {  # linear layers that an adapter may stand beside, by patterns of th
 
 @dataclass(frozen=True)
 class AdapterOptions:
-    """An adapter: its kind, its size, and where it stands."""
+    """Kind, rank, alpha and target layers of an adapter."""
 
     kind: str = "lora"
     rank: int = 16
@@ -45,7 +45,7 @@ class AdapterOptions:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a checkpoint is opened to be trained."""
+    """How a checkpoint is loaded for training."""
 
     adapter: AdapterOptions | None = None  # None: all weights are trained
     base_precision: str = "no"  # or bf16: of frozen weights
@@ -86,7 +86,7 @@ def add_load_options(
 
 
 def load_options_of(arguments: argparse.Namespace) -> LoadOptions:
-    """What the options of `add_load_options` say."""
+    """The `LoadOptions` that the options of `add_load_options` give."""
     adapter = None
     if arguments.adapter:
         targets: Sequence[str] = arguments.adapter_targets

@@ -47,7 +47,7 @@ class Log:
             print(" ".join(shown), flush=True)
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
+        """Flush the file to the disk (fsync)."""
         if self.file is not None:
             os.fsync(self.file.fileno())
 
@@ -71,7 +71,7 @@ def keep_rows(path: Path, first: int) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log, none where there is no file. Raises CheckpointError for a file that is no log."""
+    """The rows of a log; none where there is no file. Raises CheckpointError for a file that is no log."""
     rows = []
     lines = path.read_bytes().splitlines() if path.exists() else []
     for number, line in enumerate(lines, start=1):

@@ -21,7 +21,7 @@ SHARDINGS = ("none", "fsdp2")
 
 
 def shard(module: torch.nn.Module, fsdp_units: Iterable[torch.nn.Module], device: torch.device) -> None:
-    """Shard a module in place; its parameters are others afterwards."""
+    """Shard a module in place (FSDP2); its parameters are replaced."""
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     within: set[int] = set()
     for unit in fsdp_units:
@@ -33,7 +33,7 @@ def shard(module: torch.nn.Module, fsdp_units: Iterable[torch.nn.Module], device
 
 @contextmanager
 def whole(module: torch.nn.Module) -> Iterator[None]:
-    """Meanwhile every process has all weights, as plain tensors. All processes enter together."""
+    """Context within which every process holds all weights as plain tensors. All processes enter together."""
     shards = [part for part in module.modules() if isinstance(part, FSDPModule)]
     for part in shards:
         part.unshard()
@@ -46,7 +46,7 @@ def whole(module: torch.nn.Module) -> Iterator[None]:
 
 @contextmanager
 def answering(network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """Meanwhile the network's `state_dict` is this one: its own would be of shards."""
+    """Context within which the network's `state_dict` is `state`, since its own would be of shards."""
 
     def given(*_: Any, **__: Any) -> dict[str, Any]:
         return dict(state)

@@ -62,7 +62,7 @@ class RunState:
         self.more = dict(more or {})
 
     def collected(self) -> dict[str, Any]:
-        """What is saved, by part."""
+        """The tensors and values to save, by part."""
         return {name: part.state_dict() for name, part in (self.parts | self.more).items()}
 
     def save(self, step: int, collected: Mapping[str, Any]) -> None:
@@ -97,9 +97,9 @@ class RunState:
             )
 
     def load(self, *, accept_changes: bool = False) -> int:
-        """Put everything back; returns the finished steps. Raises CheckpointError where there is nothing to resume,
-        where it is damaged, and for another definition unless changes are accepted: these then apply from here on.
-        """
+        """Restore the state; returns the number of finished steps. Raises CheckpointError where there is nothing to
+        resume, where it is damaged, and for another definition unless changes are accepted: these then apply from here
+        on."""
         if not self.path.exists():
             raise CheckpointError(f"there is no {self.path} to go on from; leave out --resume to begin a run")
         saved = read_state(self.path)
@@ -167,7 +167,7 @@ def read_state(path: Path, *, mapped: bool = False) -> dict[str, Any]:
 
 
 def defining(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a provenance makes a run this run: all but where it lies, how far it is, and what is FREE."""
+    """The part of a provenance that identifies a run: all but where it is saved, how far it is, and what is FREE."""
     settings = {name: value for name, value in provenance.get("settings", {}).items() if name not in FREE}
     left_out = {"settings", "parent", "reference", "step", "data", "resumed", *FREE}
     return settings | {name: value for name, value in provenance.items() if name not in left_out}

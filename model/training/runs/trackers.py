@@ -28,7 +28,7 @@ def start_tracker(accelerator: Accelerator, name: str, paths: RunPaths, config: 
 
 
 def track(accelerator: Accelerator, row: Mapping[str, Any]) -> None:
-    """The numbers of a row of the log."""
+    """Log the numbers of a row."""
     if accelerator.trackers:
         numbers = {name: value for name, value in row.items() if isinstance(value, int | float)}
         accelerator.log(numbers, step=int(row["step"]))

@@ -95,7 +95,7 @@ def divergence(reference: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor
 
 @dataclass(frozen=True)
 class SelfDistillation:
-    """Sequences of one run: `objectives(step)` are learnt in a step beside the method's own."""
+    """Rollouts of the initial checkpoint; `objectives(step)` are learnt in a step beside the method's own."""
 
     janus: Janus
     sequences: Sequence[Referenced]

@@ -1,8 +1,8 @@
-"""Against forgetting unseen: self-distillation to the checkpoint of a run, and its evaluation on fixed prompts.
+"""Safeguards against forgetting: self-distillation to a run's initial checkpoint, and its evaluation on fixed prompts.
 
 A method has both in five lines: its settings derive from `SafeguardSettings`, its options come from `add_safeguards`,
-`open_safeguards` opens them with its data, and `ForgettingSafeguards.begin` makes of them what its steps learn besides
-(`objectives`) and the hook of its run (`evaluation`).
+`open_safeguards` opens them with its data, and `ForgettingSafeguards.begin` makes of them further objectives of its
+steps (`objectives`) and the hook of its run (`evaluation`).
 """
 
 import argparse
@@ -34,7 +34,7 @@ MOST_HELD_OUT = 200  # rows
 
 @dataclass(frozen=True)
 class SafeguardSettings(DistillationSettings, EvaluationSettings):
-    """Choices of every method that has both."""
+    """Settings of every method that has both."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ForgettingSafeguards:
     def begin(
         self, policy: Policy, loop: Loop, out: Path, settings: SafeguardSettings, seed: int
     ) -> "ActiveSafeguards":
-        """Draws the prompts of self-distillation with the policy as it is."""
+        """Roll out the prompts of self-distillation with the policy as it is."""
         distillation = open_self_distillation(policy, loop, self.distill_prompts, settings, seed)
         return ActiveSafeguards(distillation, evaluation_of(policy, loop, out, settings, self.fixed, self.held_out))
 
@@ -68,7 +68,7 @@ class ActiveSafeguards:
 
 
 def add_safeguards(parser: argparse.ArgumentParser) -> None:
-    """The options of the safeguards that are no settings."""
+    """Command options of the safeguards that are no settings."""
     add_distill_prompts(parser)
     add_held_out(parser)
 
@@ -76,7 +76,7 @@ def add_safeguards(parser: argparse.ArgumentParser) -> None:
 def open_safeguards(
     janus: Janus, arguments: argparse.Namespace, settings: SafeguardSettings, seed: int, row_format: RowFormat
 ) -> ForgettingSafeguards:
-    """With what a method trains on: rows of `row_format`, under --data and --held-out. Raises DataError."""
+    """Open the safeguards with the rows of `row_format` under --data and --held-out. Raises DataError."""
     prompts = open_distill_prompts(janus, arguments, row_format, settings.distill_rollouts, seed)
     others = open_data(janus, arguments.held_out, row_format, RowBounds())[0] if arguments.held_out else []
     rows = [each.rows[at] for each in others for at in range(len(each.rows))][:MOST_HELD_OUT]
@@ -85,7 +85,8 @@ def open_safeguards(
 
 
 def fixed_prompts(janus: Janus, settings: EvaluationSettings, prompts: Sequence[str] = ()) -> list[FixedPrompts]:
-    """The embedded world's where the checkpoint knows it; else some of `prompts`, so that the run has pictures."""
+    """Prompts that are drawn at every evaluation: the embedded world's where the checkpoint knows it, else some of
+    `prompts`."""
     if not settings.evaluate_prompts:
         return []
     if knows_world(janus):
@@ -102,7 +103,7 @@ def evaluation_of(
     fixed: Sequence[FixedPrompts],
     held_out: Sequence[TrainingSequence] = (),
 ) -> Evaluation | None:
-    """The hook of a run; None where there is nothing to evaluate."""
+    """The evaluation hook of a run; None where there is nothing to evaluate."""
     if not (fixed or held_out):
         return None
     first = loop.accelerator.is_main_process
