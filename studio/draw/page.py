@@ -42,7 +42,7 @@ WHAT_HAPPENS = (
 
 @dataclass(frozen=True)
 class DrawExample:
-    """A prompt with the settings that it was tried with."""
+    """An example prompt with its seed and whether it is planned first."""
 
     prompt: str
     seed: int
@@ -79,10 +79,8 @@ def ask(
     *,
     insist: bool = False,
 ) -> Iterator[tuple]:
-    """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends.
-
-    Unless there is nothing to draw, or, where nobody insists, reason to doubt that the checkpoint knows it.
-    """
+    """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends. One value with a notice where
+    the request is refused, or, unless `insist`, where the prompt lies outside what the checkpoint was trained on."""
     try:
         generator = checkpoints.named(form.checkpoint)
         generator.backend.check(Request(form.prompt))
@@ -103,8 +101,8 @@ def ask(
 
 
 def halfway(backend: Backend, prompt: str) -> render.Row:
-    """For the timeline's notice: the nearest prompt that the checkpoint has learnt, and things to exchange in it;
-    nothing where there is none."""
+    """Entries of the timeline's notice: the nearest prompt that the checkpoint was trained on and words to exchange in
+    it; empty where there is none."""
     suggestion = backend.domain.suggestion(prompt)
     if suggestion is None:
         return {}
@@ -124,7 +122,8 @@ def go_on(
     sessions: Sessions,
     on_start: Callable[[str], None] = lambda trajectory_id: None,
 ) -> Iterator[tuple]:
-    """As `ask`, from a change that the visitor made in an earlier trajectory; `on_start` hears the new one's id."""
+    """Yields as `ask`, for a branch: `change` is a visitor's edit of an earlier trajectory. `on_start` is called with
+    the new trajectory's id."""
     try:
         generator, branch = continued(checkpoints, change)
     except (AnnotationsError, BranchError, CheckpointError) as error:
@@ -138,7 +137,7 @@ def go_on(
 def instead(
     run: str, visit: PageVisit, checkpoints: Checkpoints | PersonalCheckpoints, sessions: Sessions
 ) -> Iterator[tuple]:
-    """As `ask`: an image by another seed for each redraw of the trajectory `run`, which stays on the page."""
+    """Yields as `ask`: for every redraw of the trajectory `run` one image by another seed, shown beside it."""
     try:
         parent = checkpoints.first.store.trajectory(run)
         generator = checkpoints.named(parent.checkpoint)
@@ -164,16 +163,15 @@ def instead(
 
 
 def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
-    """The seed that is used, shown once: it can be changed for the next drawing meanwhile."""
+    """The values, the seed appended to the first one alone, since the visitor may edit the field meanwhile."""
     yield *next(values), seed
     for value in values:
         yield *value, gr.skip()
 
 
 def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tuple:
-    """(timeline value, the form's widgets): a linked trajectory and its settings, to be changed and drawn anew; or a
-    recorded aha moment, and the widgets as they are.
-    """
+    """(timeline value, the form's values): a linked trajectory with its settings; without one the recorded aha moment,
+    and the form as it is."""
     store = checkpoints.first.store
     if not run:
         return recorded_aha(store, settings), *[gr.skip()] * (WIDGETS - 1), menu(checkpoints)
@@ -188,7 +186,8 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
 
 
 def own_numbers(checkpoints: Checkpoints, checkpoint: str, plans: bool) -> tuple[float, float]:
-    """A checkpoint's own guidance and temperature, with a plan before the first draft or without. Raises gr.Error."""
+    """(guidance, temperature) of a checkpoint's defaults, with a plan before the first draft or without. Raises
+    gr.Error."""
     try:
         own = _own(checkpoints.named(checkpoint), plan_first=plans)
     except CheckpointError as error:
@@ -291,12 +290,12 @@ def _example(example: DrawExample, checkpoints: Checkpoints, settings: Settings)
 
 
 def _own(generator: Generator, *, plan_first: bool) -> Sampling:
-    """The checkpoint's own settings for a drawing with a plan before its first draft, or without."""
+    """The checkpoint's default sampling with a plan before the first draft, or without."""
     return generator.sampling if plan_first else generator.backend.domain.first_draft(generator.sampling)
 
 
 def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.Button]:
-    """What to draw, the button that begins, and the one that stops."""
+    """(prompt textbox, button that starts, button that stops)"""
     with gr.Row(elem_classes="ask", equal_height=True):
         prompt = gr.Textbox(
             show_label=False,
@@ -321,18 +320,18 @@ def _example_row() -> tuple[list[gr.Button], gr.Button]:
 
 
 def to_try(labels: Mapping[str, list[str]]) -> list[gr.Button]:
-    """“Try”, and a button for each, with these classes."""
+    """The label “Try” and a button per example, with its CSS classes."""
     gr.HTML("<span>Try</span>", elem_classes="chips-label", **PLAIN)
     return [gr.Button(label, elem_classes=["chip", *classes], size="sm") for label, classes in labels.items()]
 
 
 def _mark(prompt: str) -> list[str]:
-    """The class of a prompt that is harder than the others; the styles put the word beside it."""
+    """CSS classes of an example's button: `harder` for hard prompts."""
     return ["harder"] if category_of(parse(prompt)) == "hard" else []
 
 
 def _plan_choice(checkpoints: Checkpoints) -> gr.Radio:
-    """Whether a plan is written before the first draft, or only before a revision."""
+    """Radio button: a plan before the first draft, or only before revisions."""
     can_think = checkpoints.first.backend.capabilities.thought or len(checkpoints.names) > 1
     return gr.Radio(
         [("Draw at once", False), ("Plan first", True)],
@@ -346,7 +345,7 @@ def _plan_choice(checkpoints: Checkpoints) -> gr.Radio:
 
 
 def _settings_row(checkpoints: Checkpoints, settings: Settings) -> dict[str, Any]:
-    """The widgets of a drawing's settings, by the names of `DrawWidgets`."""
+    """The settings' widgets by the names of `DrawWidgets`, in an accordion."""
     names, sampling = checkpoints.names, _own(checkpoints.first, plan_first=False)
     with gr.Accordion("Settings", open=False, elem_id="settings") as folded, gr.Row():
         at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentBackend) else "")

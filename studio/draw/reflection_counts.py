@@ -1,4 +1,4 @@
-"""How many of the last drawings the model sent back itself, and repaired, in one line of HTML."""
+"""How many of the last drawings the model judged no and repaired, as one line of HTML."""
 
 import time
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _counts: "WeakKeyDictionary[Store, tuple[float, ReflectionCounts]]" = WeakKeyDic
 
 
 class ReflectionCounts(NamedTuple):
-    """Of the last drawings: all, those whose first draft the model said no to, those with an aha moment."""
+    """Of the last drawings: their number, those whose first draft was judged no, those of them with an aha moment."""
 
     drawn: int
     sent_back: int
@@ -25,7 +25,7 @@ class ReflectionCounts(NamedTuple):
 
 
 def counts(store: Store) -> ReflectionCounts:
-    """Of at most `LAST` drawings, newest first. Raises AnnotationsError."""
+    """Counts of the newest `LAST` drawings. Raises AnnotationsError."""
     listed = [
         summary
         for summary in store.trajectories(limit=LAST, keep=DRAWN)
@@ -36,9 +36,8 @@ def counts(store: Store) -> ReflectionCounts:
 
 
 def counted(store: Store, *, anew: bool = False) -> str:
-    """HTML of one sentence; nothing where nothing has been drawn yet, or the store cannot be asked.
-
-    `anew`: the store is asked in any case, as after a drawing."""
+    """One sentence of HTML; empty where nothing was drawn yet or the store is unavailable. Cached for `LASTS` seconds
+    unless `anew`."""
     at, made = _counts.get(store, (0.0, None))
     if anew or made is None or not made.drawn or time.monotonic() - at > LASTS:  # the first drawing is counted at once
         try:
