@@ -320,6 +320,7 @@ def test_every_option_of_a_method_is_explained_with_its_default(settings: type):
         ("--world", "--learning-rate", "nan"),
         ("--world", "--learning-rate", -1),
         ("--world", "--clip", 0),
+        ("--world", "--max-grad-norm", 0),
         ("--world", "--batch", "many"),
     ],
 )

@@ -116,9 +116,7 @@ class Loop:
         self.sharded = settings.sharding != "none" and self.processes > 1
         if self.sharded and settings.muon:
             raise TrainingError("Muon reads whole matrices, which --sharding takes apart; leave out one of them")
-        self.rank_slice = slice(
-            self.accelerator.process_index, None, self.processes
-        )  # this process's part of a step's items
+        self.rank_slice = slice(self.accelerator.process_index, None, self.processes)  # this process's items of a step
         torch.manual_seed(settings.seed)
 
     def train(self, run: Run, source: Source) -> None:

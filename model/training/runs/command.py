@@ -35,7 +35,7 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
         ("decay", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing", "verdict_threshold"), (0, 1)
     ),
     **dict.fromkeys(
-        ("weight_decay", "untrue_penalty", "rehearsal_share", "beta", "clip_ratio", "chosen_nll"), (0, 100)
+        ("weight_decay", "untrue_penalty", "rehearsal_share", "beta", "clip_range", "chosen_nll"), (0, 100)
     ),
     **dict.fromkeys(("center", "desirable_weight", "undesirable_weight"), (0, 100)),
     **dict.fromkeys(("naming_steps", "most_characters", "most_tokens"), (0, 10**9)),
@@ -43,7 +43,7 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("evaluate_every", "evaluate_prompts"), (0, 10**7)),
     "distill": (0, 100),
     **dict.fromkeys(("rounds", "distill_rounds"), (1, 16)),
-    "clip": (1e-9, 1e9),
+    "max_grad_norm": (1e-9, 1e9),
     "most_megapixels": (1e-6, 1e4),
     "threads": (1, 1024),
     "seed": (-(2**62), 2**62),
