@@ -21,8 +21,8 @@ from studio.settings import Mode
 
 MORE = 100.0  # MB that the server may hold more than after the first few
 ADDRESSES = 200  # that visitors come from
-READING = 4  # visitors who open a page at the same time
-DRAWING = 24  # who draw
+PAGES_AT_ONCE = 4  # visitors who open a page at the same time
+DRAWINGS_AT_ONCE = 24  # who draw
 SESSIONS = 1000  # of visitors, that a studio keeps at most
 FIRST = (40, 24)  # visits and drawings before anything is measured
 
@@ -71,10 +71,10 @@ async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits
     async def draw(client: httpx2.AsyncClient) -> None:
         whole.append((await visit(client, button)).complete)
 
-    await _many(open_page, people, FIRST[0], READING)
-    await _many(draw, people, min(FIRST[1], drawings), DRAWING)
+    await _many(open_page, people, FIRST[0], PAGES_AT_ONCE)
+    await _many(draw, people, min(FIRST[1], drawings), DRAWINGS_AT_ONCE)
     began, memory, used = time.monotonic(), [server.memory], [server.cpu]
-    for what, count, at_once in ((open_page, visits, READING), (draw, drawings, DRAWING)):
+    for what, count, at_once in ((open_page, visits, PAGES_AT_ONCE), (draw, drawings, DRAWINGS_AT_ONCE)):
         await _many(what, people, count, at_once)
         memory.append(server.memory)
         used.append(server.cpu)
