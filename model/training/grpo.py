@@ -29,7 +29,6 @@ from model.evaluation.fixed_prompts import FixedPrompts
 from model.serving.policy_replicas import open_replicas, send_weights
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
-from model.training.grpo_loss import clip_mask, policy_loss
 from model.training.loop import Loop, ObjectiveBatches, StepData
 from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
@@ -203,6 +202,36 @@ def _of_channel(sequence: TrainingSequence, settings: GrpoSettings) -> TrainingS
     return replace(
         sequence, targets=tuple(each for each in sequence.targets if (each.kind is TokenKind.CODE) == images)
     )
+
+
+def policy_loss(
+    new: torch.Tensor,
+    old: torch.Tensor,
+    reference: torch.Tensor,
+    advantage: torch.Tensor,
+    beta: float,
+    clip_range: float,
+    untruncated: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Per token, A of them: the clipped policy loss plus β·KL, and the KL (k3: π_ref/π − log(π_ref/π) − 1). All (A,).
+
+    The KL uses log-probabilities without top-k truncation, `untruncated` (default: `new`) and `reference`, since a
+    token outside the reference's top-k would have infinite KL. Tokens with `old` = −inf (dropped by top-k through
+    rounding) contribute only their KL.
+    """
+    possible = old > -torch.inf
+    ratio = torch.where(possible, new - old, 0.0).exp()
+    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip_range, 1 + clip_range) * advantage)
+    surrogate = torch.where(possible, surrogate, 0.0)
+    log_ratio = reference - (new if untruncated is None else untruncated)
+    kl = log_ratio.exp() - log_ratio - 1
+    return beta * kl - surrogate, kl
+
+
+def clip_mask(new: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, clip_range: float) -> torch.Tensor:
+    """(A,): 1 where the ratio is clipped, so that the token has no gradient, else 0."""
+    ratio = torch.where(old > -torch.inf, new - old, 0.0).detach().exp()
+    return ((ratio < 1 - clip_range) & (advantage < 0) | (ratio > 1 + clip_range) & (advantage > 0)).float()
 
 
 @dataclass(frozen=True)
