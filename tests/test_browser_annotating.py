@@ -451,6 +451,13 @@ def test_a_verdict_is_hidden_until_the_picture_is_judged_and_nothing_scrolls(pag
     judge(page, "no")
     expect(claim).to_be_visible()
     expect(others.first).to_be_visible()
+    rating = page.locator("[data-question=reason_rating]")
+    expect(rating).to_be_hidden()  # the reason of a wrong verdict is written anew, not rated
+    judge(page, "yes")
+    rating.locator("label").nth(3).click()
+    expect(page.locator("#annotate-claim .said")).to_have_text("One apple is green.")
+    judge(page, "no")
+    expect(rating).to_be_hidden()
     page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-note")).to_contain_text("write what it should have said")
     assert fits_the_screen(page)

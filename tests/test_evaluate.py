@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from commands import run
 
+from model.evaluation.bootstrap import Proportion
 from model.evaluation.figures import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
 from model.evaluation.report import cell, changes, record, table, to_json
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
@@ -125,6 +126,9 @@ def test_test_edits_never_change_and_can_be_done():
         assert Edited(edit, scene, render(after)).right
 
 
+MANY = {"old": [(i < 5, 1) for i in range(20)], "new": [(1, 1)] * 20, "newer": [(i < 8, 1) for i in range(20)]}
+
+
 def test_checkpoints_stand_side_by_side_and_are_compared_in_pairs(pictures):
     better, worse = figures(four(pictures)[:2]), figures(four(pictures)[2:])
     results = {"old": {"hard, thinking first": worse}, "new": {"hard, thinking first": better}}
@@ -134,10 +138,14 @@ def test_checkpoints_stand_side_by_side_and_are_compared_in_pairs(pictures):
     compared = changes(results).splitlines()
     assert compared[0] == "new − old, hard, thinking first"
     [final] = [line.split() for line in compared if line.startswith("final image")]
-    assert final == ["final", "image", "0.0%", "100.0%", "+100.0", "points", "(+100.0", "to", "+100.0)", "*"]
+    assert final[:9] == ["final", "image", "0.0%", "100.0%", "+100.0", "points", "(+100.0", "to", "+100.0)"]
+    assert final[9:] == ["no", "clear", "difference"]  # of two prompts
     assert changes({"old": results["old"]}) == ""  # nothing before it
     same = changes({"old": results["old"], "the same": results["old"]}).splitlines()
-    assert len(same) > 3 and all(line.endswith("+0.0 points (+0.0 to +0.0)") for line in same[1:])
+    assert len(same) > 3 and all("+0.0 points (+0.0 to +0.0)" in line for line in same[1:])
+    assert all(line.endswith("no clear difference") for line in same[1:])
+    many = {name: {"hard": {"final image": Proportion.from_pairs(pairs)}} for name, pairs in MANY.items()}
+    assert [line.split()[-1] for line in changes(many).splitlines() if line.startswith("final")] == ["higher", "lower"]
     assert json.loads(json.dumps(to_json(results)))["new"]["hard, thinking first"]["final image"]["value"] == 1.0
 
 

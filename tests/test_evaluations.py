@@ -41,6 +41,16 @@ def test_a_change_is_one_whose_paired_interval_leaves_out_zero(tmp_path: Path):
     assert evaluations.change(0, 100, HARD, "first draft") == "same"
 
 
+def test_nothing_is_called_better_or_worse_where_fewer_than_six_prompts_count(tmp_path: Path):
+    evaluations = Evaluations(tmp_path, "guarded")
+    for step, right in ((0, 0), (50, 5)):
+        evaluations.add(step, figures(right, of=5), [])
+    assert evaluations.paired(0, 50, HARD, "first draft") == (1, 1, 1)
+    assert evaluations.change(0, 50, HARD, "first draft") == "same"
+    told = markdown(evaluations.table())
+    assert "| no clear difference |" in told and "Better: nothing." in told
+
+
 @pytest.mark.parametrize(("criterion", "best"), [("guarded", 100), ("mean", 50), ("last", 150)])
 def test_the_best_is_chosen_by_the_criterion_and_never_the_start(tmp_path: Path, criterion: str, best: int):
     steps = ((0, 10, 0), (50, 20, 6), (100, 12, 0), (150, 11, 0))

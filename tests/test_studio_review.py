@@ -170,7 +170,7 @@ def test_the_trail_says_everything_and_any_revision_comes_back(store, desk):
     store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="team"))
     look = desk.look("gallery?run=t0", visit())
     assert look.trail_of == "t0" and "drew it" in look.trail and look.trail.count("submitted") == 7
-    first = next(id for words, id in reversed(look.revision["choices"]) if "by ann, segment 3" in words)
+    first = next(id for words, id in reversed(look.revision["choices"]) if "by ann, reflection on image 1" in words)
     view = desk.restore("t0", first, visit())
     assert "counts again" in view.note and "Nothing was overwritten" in view.note
     [now] = [a for a in store.annotations("t0", annotator="ann", project="team") if a.segment == 2]

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow.parquet as parquet
@@ -279,6 +280,19 @@ def test_an_export_that_is_not_what_its_manifest_says_is_refused(tiny: Janus, tm
     assert len(read_sequences(tiny, folder)) == 1
     spoil(folder)
     with pytest.raises(DataError, match=reason):
+        read_sequences(tiny, folder)
+
+
+def test_a_damaged_or_missing_file_beside_the_rows_of_an_export_is_refused(tiny: Janus, tmp_path: Path):
+    sources = b"which revisions made the rows"
+    folder = save(tmp_path / "data", [row()], manifest={"sources": sha256(sources).hexdigest()})
+    (folder / "_sources.parquet").write_bytes(sources)
+    assert len(read_sequences(tiny, folder)) == 1
+    (folder / "_sources.parquet").write_bytes(sources[:-5])
+    with pytest.raises(DataError, match=r"_sources\.parquet is not the file .* export it again"):
+        read_sequences(tiny, folder)
+    (folder / "_sources.parquet").unlink()
+    with pytest.raises(DataError, match=r"_sources\.parquet is missing.* copy all of it, or export it again"):
         read_sequences(tiny, folder)
 
 

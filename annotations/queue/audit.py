@@ -18,6 +18,7 @@ from annotations.store.completion import record
 from annotations.store.revisions import by_id, history_even_if_hidden
 from annotations.store.store import Store
 from annotations.store.visibility import is_published, is_staged
+from model.trajectory import Trajectory
 
 
 class AuditEntry(StrEnum):
@@ -66,6 +67,19 @@ def trail(store: Store, trajectory_id: str) -> list[Change]:
     return sorted(changes, key=lambda change: change.at)  # stable: equal times stay in the order of their rows
 
 
+def trajectory(store: Store, trajectory_id: str) -> Trajectory:
+    """What a trail is about, also where it is hidden. Raises NotFoundError."""
+    with store.database.reading() as session:
+        row = session.get(TrajectoryRow, trajectory_id)
+        if row is None or is_staged(session, trajectory_id):
+            raise _no_trajectory(trajectory_id)
+        return Trajectory.from_dict(row.body)
+
+
+def _no_trajectory(trajectory_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; its trail begins where it was saved")
+
+
 def restore(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:
     """Append a copy of a revision as its annotator's newest one, and return it; the trail names `by`.
 
@@ -90,7 +104,7 @@ def _creation(session: Session, trajectory_id: str) -> list[Change]:
     row = TrajectoryRow
     saved = session.execute(select(row.created_at, row.owner).where(row.id == trajectory_id)).first()
     if saved is None or is_staged(session, trajectory_id):
-        raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; its trail begins where it was saved")
+        raise _no_trajectory(trajectory_id)
     query = select(ImportRow.created_at, ImportRow.imported_by).order_by(ImportRow.id)
     query = query.where(ImportRow.trajectory_id == trajectory_id, is_published(ImportRow.batch))
     imported = [Change(at, who, AuditEntry.IMPORTED) for at, who in session.execute(query)]

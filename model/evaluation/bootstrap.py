@@ -14,6 +14,8 @@ FORMER_ROWS = {"flagged drafts mended": "flagged drafts repaired", "right drafts
 
 RESAMPLES = 2000
 LEVEL = 0.95
+FEWEST = 6  # prompts before a difference is called one: if 5 all change alike, a sign test says p = 0.06
+NO_DIFFERENCE = "no clear difference"  # in tables
 
 
 class Figure(Protocol):
@@ -102,6 +104,25 @@ def difference(figure: Figure, other: Figure, seed: int = 0) -> tuple[float, flo
         return None
     picks = _picks(figure.prompts, seed)
     return (figure.value - other.value, *_middle(figure.resampled(picks) - other.resampled(picks)))
+
+
+def clear_sign(figure: Figure, other: Figure) -> int | None:
+    """Whether one − other is clearly above 0 (1) or below it (−1): its paired interval leaves out 0, and FEWEST prompts
+    or more count in both; else 0. None where either has no value."""
+    change = difference(figure, other)
+    if change is None:
+        return None
+    _, low, high = change
+    if min(counting(figure), counting(other)) < FEWEST:
+        return 0
+    return (low > 0) - (high < 0)
+
+
+def counting(figure: Figure) -> int:
+    """How many prompts have something that is counted; of a mean, in the part that has the fewest."""
+    if isinstance(figure, Mean):
+        return min(map(counting, figure.parts))
+    return int((figure.of > 0).sum()) if isinstance(figure, Proportion) else figure.prompts
 
 
 def _picks(count: int, seed: int) -> np.ndarray:

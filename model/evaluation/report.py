@@ -1,6 +1,6 @@
 """Tables and JSON of an evaluation: checkpoint → setting → figure with its interval."""
 
-from model.evaluation.bootstrap import Figure, difference, interval, points
+from model.evaluation.bootstrap import NO_DIFFERENCE, Figure, clear_sign, difference, interval, points
 from model.evaluation.budgets import budget_differences
 from model.trajectory import Sampling
 
@@ -79,8 +79,8 @@ def comparisons(results: dict[str, Results]) -> str:
 
 
 def changes(results: dict[str, Results]) -> str:
-    """Each checkpoint against the one before it: every share of every setting, and the paired difference in points,
-    marked where its interval leaves out 0."""
+    """Each checkpoint against the one before it: every share of every setting, the paired difference in points, and
+    whether it is one."""
     blocks, names = [], list(results)
     for before, after in zip(names, names[1:], strict=False):
         for name, rows in results[after].items():
@@ -89,8 +89,8 @@ def changes(results: dict[str, Results]) -> str:
                 old = results[before].get(name, {}).get(row)
                 change = None if old is None or row.split(": ")[-1] in PLAIN else difference(figure, old)
                 if old is not None and change is not None:
-                    mark = "" if change[1] <= 0 <= change[2] else "  *"
-                    lines.append(f"{row:46}{old.value:>9.1%}{figure.value:>9.1%}   {points(change)}{mark}")
+                    said = ("lower", NO_DIFFERENCE, "higher")[1 + (clear_sign(figure, old) or 0)]
+                    lines.append(f"{row:46}{old.value:>9.1%}{figure.value:>9.1%}   {points(change):34}{said}")
             if lines:
                 blocks.append("\n".join([f"{after} − {before}, {name}", *lines]))
     return "\n\n".join(blocks)

@@ -29,6 +29,7 @@ from model.training.batch import length
 from model.training.training_sequences import JudgedDraft, TrainingSequence, draw, edit, judge, think
 
 MANIFEST = "manifest.json"
+SOURCES = "_sources.parquet"  # of an export: which trajectories and revisions made each row
 TRAIN = "train"  # the split that is learnt
 AT_ONCE = 64  # rows in memory while a file is read
 CACHE = 2**28  # bytes of rows that stay in memory
@@ -337,8 +338,15 @@ def _checked(folder: Path, files: list[Path], expected: tuple[str, ...]) -> list
     for file in files:
         if file.name not in listed:
             raise DataError(f"{file} is not in the manifest beside it; move it away, or remove {MANIFEST}")
-    for name, (_, sha256) in listed.items():
-        if not (folder / name).is_file() or sha256_of(folder / name) != sha256:
+    hashes = {name: sha256 for name, (_, sha256) in listed.items()}
+    if sources := manifest.get("sources"):
+        hashes[SOURCES] = sources
+    for name, sha256 in hashes.items():
+        if not (folder / name).is_file():
+            raise DataError(
+                f"{folder / name} is missing, which {MANIFEST} lists; copy the whole folder, or export again"
+            )
+        if sha256_of(folder / name) != sha256:
             raise DataError(
                 f"{folder / name} is not the file that {MANIFEST} was written with: its SHA-256 differs; export it "
                 "again"

@@ -117,8 +117,7 @@ once('annotateKeys', () => {
       submit();
     },
     rate(index) {
-      if (isJudged('no')) sheet().suggest('reason_correction', index);
-      else sheet()?.pick('reason_rating', index);
+      if (!isJudged('no') || !sheet().suggest('reason_correction', index)) sheet()?.pick('reason_rating', index);
     },
     ratePlan: (index) => sheet()?.pick('thought_rating', index),
     judge: (index) => sheet()?.pick('verdict_right', index),

@@ -25,12 +25,12 @@ from studio.annotate.item_view import ItemView
 from studio.annotate.page_session import PageSession, open_projects, sit
 from studio.annotate.practice_view import lesson, marks
 from studio.annotate.progress_cache import Counts, complete
-from studio.annotate.view import AnnotateView, nothing, sentence, stay
+from studio.annotate.view import AnnotateView, nothing, stay
 from studio.auth.identity import identity_of
 from studio.components.forms.sheet import value_of
 from studio.components.notices import practice_missing, success_notice
 from studio.components.page_options import unchanged
-from studio.components.render import escaped
+from studio.components.render import escaped, sentence
 from studio.settings import Settings
 
 RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few

@@ -21,10 +21,9 @@ from model.images import thumbnail
 from model.trajectory import Image, Source, Trajectory
 from studio.annotate.item_token import WHOLE_ITEM, ItemToken
 from studio.annotate.page_session import PageSession, sit
-from studio.annotate.view import sentence
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
-from studio.components.render import data_url, escaped, isolated
+from studio.components.render import data_url, escaped, isolated, sentence
 from studio.settings import Settings
 
 SHOWN = 50  # of one's own items and of flags

@@ -103,8 +103,9 @@ def worded_as_asked(project: Project, trajectory: Trajectory, segment: int | Non
 def reflection_sheet(
     project: Project, trajectory: Trajectory, item: ReflectionItem, reasons: Sequence[str] = ()
 ) -> Sheet:
-    """The questions about a reflection, then those about its thought. A reason that is not there is not rated.
-    `reasons`: to choose from where the verdict is wrong. A title that an admin changed is asked as it stands.
+    """The questions about a reflection, then those about its thought. A reason that is not there is not rated, nor that
+    of a wrong verdict, unless the project requires it: its correction is asked for. `reasons`: to choose from where the
+    verdict is wrong. A title that an admin changed is asked as it stands.
     """
     reason = trajectory.segments[item.segment].reason
     asked = questions_about(Reflection.kind, project.questions)
@@ -127,6 +128,7 @@ def reflection_sheet(
             originals={REASON_CORRECTION: reason},
             otherwise={REASON_CORRECTION: words},
             worded=worded,
+            unless={q.name: (VERDICT_RIGHT, NO) for q in asked if q.name == REASON_RATING and not q.required},
             suggestions={REASON_CORRECTION: tuple(reasons)},
         )
     ]

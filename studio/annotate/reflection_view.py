@@ -9,7 +9,7 @@ from annotations.queue.assignment import AnnotatorProgress
 from annotations.queue.own_gold_accuracy import GoldRecord
 from annotations.queue.own_items import Pace
 from model.trajectory import Image, Reflection, Source, Trajectory
-from studio.components.render import SMOOTH, data_url, escaped, isolated, rounds_of, verdict, width_of
+from studio.components.render import SMOOTH, data_url, escaped, isolated, rounds_of, sentence, verdict, width_of
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
 
@@ -129,7 +129,7 @@ def mark(reflection: Reflection) -> str:
 
 def claim(reflection: Reflection, *, hides: bool = False) -> str:
     """What the model says; `hides`: the styles show it once the picture is judged."""
-    reason = escaped(reflection.reason) or "<i>and gives no reason</i>"
+    reason = escaped(sentence(reflection.reason)) or "<i>and gives no reason</i>"
     style = "claim hides" if hides else "claim"
     title = "The model says of this drawing" + (", once you have judged it" if hides else "")
     return (

@@ -13,7 +13,7 @@ from studio.annotate.reflection_form import LAYOUT
 from studio.annotate.reflection_view import NOTHING, claim, heading, stage
 from studio.components.forms.sheet import Kept, PictureOf, Sheet, value_of
 from studio.components.page_options import unchanged
-from studio.components.render import escaped
+from studio.components.render import escaped, sentence
 
 
 class AnnotateView(NamedTuple):
@@ -57,7 +57,3 @@ def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) 
         why="",
         desk=gr.update(visible=True),
     )
-
-
-def sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -1,12 +1,12 @@
 """Notices below buttons, HTML escaped."""
 
 from annotations.schema.project import Project
-from studio.components.render import escaped
+from studio.components.render import escaped, sentence
 
 
 def error_notice(words: str) -> str:
     """What went wrong, a line for each line."""
-    lines = "<br>".join(escaped(line) for line in (words[:1].upper() + words[1:]).splitlines())
+    lines = "<br>".join(escaped(line) for line in sentence(words).splitlines())
     return f'<p class="wrong" role="alert">{lines}</p>'
 
 

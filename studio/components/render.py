@@ -254,6 +254,11 @@ def isolated(words: str) -> str:
     return f"<bdi>{escape(words)}</bdi>"
 
 
+def sentence(words: str) -> str:
+    """Words with a capital at their beginning, to be shown."""
+    return words[:1].upper() + words[1:]
+
+
 def day(at: datetime) -> str:
     """A day in UTC, which gallery.js makes one of the time zone that the browser is in."""
     at = at.astimezone(UTC)

@@ -12,6 +12,8 @@ import gradio as gr
 from annotations.errors import AnnotationsError
 from annotations.queue.progress import annotator_progress, project_answers, project_counts
 from annotations.schema.annotation import Annotation
+from annotations.schema.forms.best import Best
+from annotations.schema.forms.ranking import Ranking
 from annotations.schema.project import Project, Role
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
@@ -85,7 +87,7 @@ class ResultsHandlers:
         cover = next((image.sha256 for image in reversed(drawing.images) if image.sha256), None)
         png = self.store.picture_or_none(cover) if cover else None
         picture = (png and render.image(png, f"Last drawing of “{drawing.prompt}”")) or "no picture"
-        rows = "".join(_answers(question, answers) for question in project.questions)
+        rows = "".join(_answers(question, answers, drawing) for question in project.questions)
         return (
             f'<article class="card"><a class="cover" href="gallery?run={render.escaped(drawing.id)}">{picture}</a>'
             f'<span class="prompt" dir="auto">{render.escaped(drawing.prompt)}</span>'
@@ -102,12 +104,13 @@ def is_open(project: Project, who: Identity) -> bool:
     return not project.people and Role.ANNOTATOR.includes(project.role)
 
 
-def _answers(question: Question, given: Sequence[Annotation]) -> str:
+def _answers(question: Question, given: Sequence[Annotation], drawing: Trajectory) -> str:
     """What was answered to a question, and how often, the most frequent first."""
-    counts = Counter(
-        label for each in given if (value := each.answers.get(question.name)) is not None
-        for label in question.form.labels_of(value)
-    )  # fmt: skip
+    values = [value for each in given if (value := each.answers.get(question.name)) is not None]
+    if isinstance(question.form, Best | Ranking):  # which image is told by the drawing
+        counts = Counter(question.form.in_words(value, drawing) for value in values)
+    else:
+        counts = Counter(label for value in values for label in question.form.labels_of(value))
     texts = ", ".join(
         f"{render.isolated(_short(LABELS.get(str(label), str(label))))} ×{number}"
         for label, number in counts.most_common(4)

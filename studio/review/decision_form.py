@@ -9,7 +9,7 @@ from dataclasses import replace
 from annotations.schema.annotation import Annotation, Answers, Value
 from annotations.schema.project import Project
 from annotations.schema.questions import Question
-from model.trajectory import Trajectory
+from model.trajectory import Reflection, Thought, Trajectory
 from studio.annotate.reflection_form import worded_as_asked
 from studio.components.forms.sheet import Kept, Sheet, SheetTarget, sheet_targets
 from studio.components.render import rounds_of
@@ -41,6 +41,17 @@ def image_name(trajectory: Trajectory, segment: int) -> str:
     """Which image of a drawing a segment belongs to, as annotators count them: “image 2”."""
     number = next(shown.number for shown in rounds_of(trajectory) if segment in dict(shown.segments))
     return f"image {number}" if number else "the image given"
+
+
+def segment_name(trajectory: Trajectory, segment: int) -> str:
+    """What a segment is called: “reflection on image 2”, “plan of image 1”, “image 1”."""
+    image = image_name(trajectory, segment)
+    match trajectory.segments[segment]:
+        case Reflection():
+            return f"reflection on {image}"
+        case Thought():
+            return f"plan of {image}"
+    return image
 
 
 def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:

@@ -37,7 +37,7 @@ from studio.header import intro
 from studio.http.whole_numbers import whole_number
 from studio.inference.checkpoints import Checkpoints
 from studio.review import tables as review_table
-from studio.review.decision_form import agreed, majority, review_sheet
+from studio.review.decision_form import agreed, majority, review_sheet, segment_name
 from studio.review.review_queue import ReviewQueue
 from studio.settings import Settings
 from studio.theme import script
@@ -293,6 +293,7 @@ class ReviewHandlers:
     def _trail(self, user: Identity, trajectory_id: str) -> dict[str, Any]:
         try:
             changes = self._changes(user, trajectory_id)
+            drawing = audit.trajectory(self.store, trajectory_id)
         except AnnotationsError as error:
             return {
                 "trail_of": trajectory_id,
@@ -301,11 +302,12 @@ class ReviewHandlers:
             }
         names = names_for(self.store, user, list({who for change in changes for who in (change.who, change.by) if who}))
         revisions = [
-            (_revision(change.after, names(change.who)), change.after.id) for change in changes if change.after
+            (_revision(change.after, drawing, names(change.who)), change.after.id) for change in changes if change.after
         ]
         menu = gr.update(choices=revisions[::-1], value=None)
         learnt_by = learners(runs_dir(self.store), [revision for _, revision in revisions])
-        return {"trail_of": trajectory_id, "trail": review_table.trail(changes, names, learnt_by), "revision": menu}
+        shown = review_table.trail(changes, drawing, names, learnt_by)
+        return {"trail_of": trajectory_id, "trail": shown, "revision": menu}
 
 
 def _id_in(trajectory: str | None) -> str:
@@ -313,8 +315,8 @@ def _id_in(trajectory: str | None) -> str:
     return (trajectory or "").strip().rpartition("run=")[2]
 
 
-def _revision(annotation: Annotation, who: str) -> str:
-    where = "" if annotation.segment is None else f", segment {annotation.segment + 1}"
+def _revision(annotation: Annotation, drawing: Trajectory, who: str) -> str:
+    where = "" if annotation.segment is None else f", {segment_name(drawing, annotation.segment)}"
     return f"revision {annotation.id} by {who}{where}, {annotation.status}"
 
 

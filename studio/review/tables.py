@@ -16,7 +16,7 @@ from studio.annotate.reflection_form import worded_as_asked
 from studio.auth.pseudonyms import Names
 from studio.components.forms.sheet import Wording
 from studio.components.render import escaped, isolated
-from studio.review.decision_form import image_name
+from studio.review.decision_form import image_name, segment_name
 
 SHOWN = 60  # disagreements in the list
 ACTS = {
@@ -106,16 +106,18 @@ def _in_words(question: Question, words: Wording | None, value: Value, trajector
     return next((label for label, each in words.choices if each == value), said) if words else said
 
 
-def trail(changes: Sequence[Change], names: Names, learners: Mapping[int, Sequence[str]]) -> str:
+def trail(
+    changes: Sequence[Change], trajectory: Trajectory, names: Names, learners: Mapping[int, Sequence[str]]
+) -> str:
     """Everything that was done to a drawing, the newest first; `learners`: by revision, the training runs that learnt
     from it."""
-    rows = "".join(_change(change, names, learners) for change in reversed(changes))
+    rows = "".join(_change(change, trajectory, names, learners) for change in reversed(changes))
     head = "<tr><th>When (UTC)</th><th>Who</th><th>What</th><th>Before → after</th></tr>"
     return f'<table class="answers trail"><thead>{head}</thead>{rows}</table>'
 
 
-def _change(change: Change, names: Names, learners: Mapping[int, Sequence[str]]) -> str:
-    where = "" if change.segment is None else f" segment {change.segment + 1}"
+def _change(change: Change, trajectory: Trajectory, names: Names, learners: Mapping[int, Sequence[str]]) -> str:
+    where = "" if change.segment is None else f": {segment_name(trajectory, change.segment)}"
     number = _revision(change.after.id or 0, learners) if change.after else ""
     changed = "<br>".join(
         f"<b>{escaped(name)}</b> <bdi>{escaped(_short(before))}</bdi> → <bdi>{escaped(_short(after))}</bdi>"

@@ -19,7 +19,7 @@ from model.backends.contract import CheckpointError
 from studio.auth.identity import Identity, identity_of
 from studio.components.notices import error_notice
 from studio.components.page_options import PLAIN, QUIET, unchanged
-from studio.components.render import escaped, isolated
+from studio.components.render import escaped, isolated, sentence
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.settings import Settings
 from studio.teaching.corrections import Correction, corrections_of, count_written
@@ -219,7 +219,7 @@ def progress_html(progress: Mapping[str, Any]) -> str:
     phase, share = str(progress.get("phase", "")), float(progress.get("share", 0.0))
     return (
         f'<label class="export-progress"><progress max="1" value="{share:.3f}"></progress>'
-        f"{escaped(phase[:1].upper() + phase[1:])} … It ends when this page is closed.</label>"
+        f"{escaped(sentence(phase))} … It ends when this page is closed.</label>"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model.evaluation.bootstrap import FORMER_ROWS
+from model.evaluation.bootstrap import FORMER_ROWS, NO_DIFFERENCE
 from studio.components.render import escaped, image, isolated
 from studio.training.runs import TrainingRun, read_json
 
@@ -42,9 +42,10 @@ def _group(setting: str, rows: Sequence[Mapping[str, Any]]) -> str:
         if row["setting"] == setting:
             values = "".join(f"<td>{share(row['row'], row[name])}</td>" for name in ("before", "best", "last"))
             change = row["change"] or ""
+            called = NO_DIFFERENCE if change == "same" else change
             made.append(
                 f"<tr><th>{escaped(row['row'])}</th>{values}<td>{_points(row)}</td>"
-                f'<td class="change {escaped(change)}">{escaped("" if change == "same" else change)}</td></tr>'
+                f'<td class="change {escaped(change)}">{escaped(called)}</td></tr>'
             )
     return "".join(made)
 

@@ -31,7 +31,7 @@ class Best(QuestionForm):
         return [(f"image {number}", index) for number, index in enumerate(images_of(trajectory), start=1)]
 
     def in_words(self, value: Any, trajectory: Trajectory) -> str:
-        return f"segment {value + 1}"
+        return next(name for name, index in self.choices_for(trajectory) if index == value)
 
 
 def images_of(trajectory: Trajectory) -> list[int]:

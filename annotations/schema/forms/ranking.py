@@ -46,7 +46,7 @@ class Ranking(QuestionForm):
 
     def in_words(self, value: Any, trajectory: Trajectory) -> str:
         names = {index: name for name, index in self.choices_for(trajectory)}
-        return ", ".join(names.get(index, f"segment {index + 1}") for index in value)
+        return ", ".join(names[index] for index in value)
 
 
 def two_of(part: str) -> tuple[int, int]:

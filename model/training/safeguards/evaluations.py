@@ -32,7 +32,15 @@ from PIL import Image as Picture
 
 from model.atomic_files import write_whole
 from model.backends.contract import CheckpointError
-from model.evaluation.bootstrap import FORMER_ROWS, difference, from_counts, interval, to_counts
+from model.evaluation.bootstrap import (
+    FORMER_ROWS,
+    NO_DIFFERENCE,
+    clear_sign,
+    difference,
+    from_counts,
+    interval,
+    to_counts,
+)
 from model.evaluation.fixed_prompts import DIRECTIONS, Figures, Sample
 from model.images import encode_png
 
@@ -140,14 +148,10 @@ class Evaluations:
         return None if new is None or old is None else difference(new, old)
 
     def change(self, before: int, after: int, setting: str, row: str) -> str | None:
-        """Whether the interval of the difference leaves out 0, and on which side."""
-        paired = self.paired(before, after, setting, row)
-        if paired is None:
-            return None
-        _, low, high = paired
-        if low <= 0 <= high:
-            return "same"
-        return "better" if (low > 0) is (DIRECTIONS[row] > 0) else "worse"
+        """Whether the difference is clear, and on which side: “better”, “worse”, else “same”."""
+        new, old = (self.figures.get(step, {}).get(setting, {}).get(row) for step in (after, before))
+        sign = None if new is None or old is None else clear_sign(new, old)
+        return None if sign is None else ("same", "better", "worse")[sign * DIRECTIONS[row]]
 
     def table(self) -> dict[str, Any]:
         """What is written as table.json."""
@@ -219,11 +223,15 @@ def markdown(table: Mapping[str, Any]) -> str:
         for row in table["rows"]:
             if row["setting"] == setting:
                 values = " | ".join(_shown(row["row"], row[name]) for name in ("before", "best", "last"))
-                lines.append(f"| {row['row']} | {values} | {_points(row)} | {row['change'] or ''} |")
+                lines.append(f"| {row['row']} | {values} | {_points(row)} | {_called(row['change'])} |")
     for change in ("better", "worse"):
         names = [f"{row['row']} ({row['setting']})" for row in table["rows"] if row["change"] == change]
         lines += ["", f"{change.capitalize()}: {'; '.join(names) or 'nothing'}."]
     return "\n".join(lines) + "\n"
+
+
+def _called(change: str | None) -> str:
+    return NO_DIFFERENCE if change == "same" else change or ""
 
 
 def _shown(row: str, value: float | None) -> str:

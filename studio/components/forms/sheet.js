@@ -71,6 +71,18 @@ function isEmpty(field) {
   return given === undefined || given === null || given === '' || given.length === 0;
 }
 
+// Whether a question is asked: not where another one's answer ends it. What it was answered comes back with it.
+const isAsked = ({ thing, question: { unless } }) => (
+  !unless || answers[thing.key]?.[unless.question] !== unless.answer
+);
+
+function answersToWhatIsAsked() {
+  const left = fields.filter((field) => !isAsked(field));
+  return Object.fromEntries(Object.entries(answers).map(([key, given]) => [key, Object.fromEntries(
+    Object.entries(given).filter(([name]) => !left.some(({ thing, question }) => thing.key === key && question.name === name)),
+  )]));
+}
+
 function answer(field, value) {
   const before = answerOf(field);
   (answers[field.thing.key] ||= {})[field.question.name] = value;
@@ -82,18 +94,19 @@ function answer(field, value) {
 }
 
 function fill() {
-  root.filled = JSON.stringify(answers);
+  root.filled = JSON.stringify(answersToWhatIsAsked());
   root.value = at ? answerOf(at) ?? '' : '';
   root.querySelectorAll('.strip li').forEach((item, pane) => {
     const mine = fields.filter((field) => field.thing.pane === pane && field.question.required);
     item.classList.toggle('complete', mine.length > 0 && !mine.some((field) => isEmpty(field) || WIDGETS[field.question.form].isPartial?.(field)));
   });
   fields.filter((field) => field.question.otherwise).forEach(entitle);
+  for (const field of fields) field.node.hidden = !isAsked(field);
 }
 
 function firstMissing() {
   const begun = new Set(fields.filter((field) => !isEmpty(field)).map((field) => field.thing.key));
-  return fields.find((field) => (
+  return fields.filter(isAsked).find((field) => (
     WIDGETS[field.question.form].isPartial?.(field)
     || (field.question.required && isEmpty(field) && (field.thing.needed || begun.has(field.thing.key)))
   ));
@@ -179,7 +192,8 @@ function goTo(field, scrolls = true) {
 }
 
 function step(by) {
-  goTo(fields[Math.min(fields.length - 1, Math.max(0, fields.indexOf(at) + by))]);
+  const open = fields.filter(isAsked);
+  goTo(open[Math.min(open.length - 1, Math.max(0, open.indexOf(at) + by))]);
 }
 
 // --- keys; each says whether it was one of the sheet's ---
@@ -194,7 +208,7 @@ const named = (name) => fields.find((field) => field.question.name === name);
 
 root.pick = (name, number) => {
   const field = named(name);
-  return Boolean(field) && WIDGETS[field.question.form].pick(field, number);
+  return Boolean(field) && isAsked(field) && WIDGETS[field.question.form].pick(field, number);
 };
 root.write = (name, everything) => write(named(name), everything);
 root.answer = (value) => answer(at, value);

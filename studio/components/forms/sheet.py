@@ -19,7 +19,7 @@ from annotations.schema.question_targets import PAIR, WHOLE
 from annotations.schema.questions import Question, questions_about
 from annotations.store.items import subjects_of
 from model.trajectory import Image, Reflection, Source, Thought, Trajectory
-from studio.components.render import SMOOTH, data_url, rounds_of, width_of
+from studio.components.render import SMOOTH, data_url, rounds_of, sentence, width_of
 from studio.theme import script
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
@@ -65,6 +65,7 @@ class SheetTarget:
     name: str = ""  # of its picture, where there are several
     originals: Mapping[str, str] = field(default_factory=dict)  # by question: the text that a person may write anew
     otherwise: Mapping[str, Otherwise] = field(default_factory=dict)  # by question
+    unless: Mapping[str, tuple[str, Any]] = field(default_factory=dict)  # by question: another's answer that ends it
     worded: Mapping[str, Wording] = field(default_factory=dict)  # by question
     suggestions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by question: texts to choose from
 
@@ -183,6 +184,8 @@ def _question(question: Question, thing: SheetTarget, trajectory: Trajectory) ->
     more: dict[str, Any] = {"original": thing.originals[question.name]} if question.name in thing.originals else {}
     if question.name in thing.suggestions:
         more["suggestions"] = list(thing.suggestions[question.name])
+    if question.name in thing.unless:
+        more["unless"] = dict(zip(("question", "answer"), thing.unless[question.name], strict=True))
     if question.name in thing.otherwise:
         more["otherwise"] = asdict(thing.otherwise[question.name])
     return shown | {"form": question.form.name, "choices": choices} | more
@@ -266,6 +269,6 @@ def _answers(sheet: Sheet, thing: SheetTarget, values: Mapping[str, Any]) -> Ans
 
 
 def rewritten(text: str | None, original: str) -> str | None:
-    """The text as a person wrote it, or None where it is the model's own, or blank."""
-    words = (text or "").split()
-    return None if not words or words == original.split() else text
+    """The text as a person wrote it, or None where it is the model's own (with or without a capital), or blank."""
+    words = " ".join((text or "").split())
+    return None if not words or sentence(words) == sentence(" ".join(original.split())) else text
