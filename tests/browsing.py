@@ -28,6 +28,47 @@ def judge(page: Page, value: str) -> None:
     expect(page.locator(f"#annotate-sheet [data-question=verdict_right] input[value={value}]")).to_be_checked()
 
 
+# WCAG 2.2, 2.5.8: targets of at least 24×24 CSS pixels. Smaller ones pass where a circle of that diameter around their
+# centre meets neither another target nor the circle of another small one, and within a sentence.
+SMALL_TARGETS = """() => {
+  const LEAST = 24;
+  const all = 'a[href], button, input, select, textarea, summary, [role=button], [role=tab], [role=slider]';
+  const area = (node) => {
+    const every = [node, ...(node.labels || [])].map((each) => each.getBoundingClientRect());
+    const boxes = every.filter((box) => box.width && box.height);
+    const [left, top] = ['left', 'top'].map((side) => Math.min(...boxes.map((box) => box[side])));
+    const [right, bottom] = ['right', 'bottom'].map((side) => Math.max(...boxes.map((box) => box[side])));
+    return { left, top, right, bottom, width: right - left, height: bottom - top };
+  };
+  const isShown = (node) => {
+    const seen = node.labels?.length ? node.labels[0] : node;
+    return !node.disabled && !node.closest('[inert], .sr-only') && area(node).width > 1
+      && seen.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+  };
+  const isInSentence = (node) => getComputedStyle(node).display === 'inline'
+    && [...node.parentElement.childNodes].some((each) => each.nodeType === Node.TEXT_NODE && each.data.trim());
+  const targets = [...document.querySelectorAll(all)].filter(isShown).map((node) => ({ node, box: area(node) }));
+  const isSmall = ({ box }) => Math.min(box.width, box.height) < LEAST - 0.5;
+  const centre = ({ box }) => [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
+  const distance = ([x, y], { left, top, right, bottom }) => (
+    Math.hypot(Math.max(left - x, 0, x - right), Math.max(top - y, 0, y - bottom))
+  );
+  const apart = (one, other) => {
+    const [[x, y], [u, v]] = [centre(one), centre(other)];
+    return distance([x, y], other.box) >= LEAST / 2 && (!isSmall(other) || Math.hypot(x - u, y - v) >= LEAST);
+  };
+  const related = (one, other) => one.node.contains(other.node) || other.node.contains(one.node);
+  return targets.filter(isSmall)
+    .filter((one) => !isInSentence(one.node) && targets.some((other) => !related(one, other) && !apart(one, other)))
+    .map(({ node, box }) => `${box.width.toFixed(0)}×${box.height.toFixed(0)}: ${node.outerHTML.slice(0, 120)}`);
+}"""
+
+
+def small_targets(page: Page) -> list[str]:
+    """Controls of a page that are hard to hit with a finger: their size and the beginning of their HTML."""
+    return page.evaluate(SMALL_TARGETS)
+
+
 @contextmanager
 def new_page(browser: Browser, width: int = 1440, height: int = 900) -> Iterator[Page]:
     """A page that shares no cookie with another one."""

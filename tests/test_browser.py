@@ -19,7 +19,8 @@ import commands
 import httpx2
 import pyarrow.parquet as pq
 import pytest
-from browsing import PATIENCE, judge
+from browsing import PATIENCE, judge, small_targets
+from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 from running_app import ROOT, Server, free_port, start_in_vain
 from test_annotations_samples import aha, image, png, reflection
@@ -219,13 +220,19 @@ def test_three_rounds_are_judged_on_one_screen(page, server):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_telephone_shows_every_page_without_scrolling_sideways_and_asks_no_other_host(page, server, path):
+def test_a_telephone_shows_every_page_with_a_menu_of_one_line_and_targets_for_a_finger(page, server, path):
     hosts: set[str] = set()
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
     page.set_viewport_size({"width": 390, "height": 844})
     visit(page, server, path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert hosts - {""} == {"127.0.0.1"}  # "" is data: and blob:
+    assert small_targets(page) == []
+    menu = page.locator(".masthead nav")
+    assert menu.bounding_box()["height"] < 48  # one line
+    for link in (menu.locator("a").last, menu.locator("[aria-current]")):
+        link.focus()  # as by Tab: what is focused scrolls into view
+        expect(link).to_be_in_viewport(ratio=1)
 
 
 def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(page, server, tmp_path):
@@ -630,7 +637,7 @@ def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browse
         server.stop()
 
 
-def test_the_link_of_a_drawing_is_copied(browser, server):
+def test_the_link_of_a_drawing_is_copied_opened_and_its_animation_downloaded(browser, server):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
     page = context.new_page()
     page.goto(f"{server.url}/gallery?run=three-rounds")
@@ -644,4 +651,11 @@ def test_the_link_of_a_drawing_is_copied(browser, server):
     copy.click()
     expect(copy).to_have_text("Copied", timeout=PATIENCE)
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/?run=three-rounds"
+    with page.expect_download() as download:
+        page.locator("#viewer .animated").click()
+    assert download.value.suggested_filename.endswith(".webp")
+    with Picture.open(download.value.path()) as animation:
+        assert animation.format == "WEBP" and animation.n_frames > 3
+    page.goto(page.evaluate("navigator.clipboard.readText()"))
+    expect(page.locator("#timeline .round")).to_have_count(3, timeout=PATIENCE)
     context.close()

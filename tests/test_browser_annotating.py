@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browsing import judge
-from playwright.sync_api import Locator, Page, expect
+from browsing import judge, new_page
+from playwright.sync_api import Browser, Locator, Page, expect
 from running_app import Server
 from sqlalchemy import func, select
 from test_annotations_samples import aha
@@ -15,6 +15,7 @@ from test_annotations_samples import aha
 from annotations.auth.accounts import add, person
 from annotations.db.tables import LeaseRow
 from annotations.queue import flags
+from annotations.queue.progress import project_counts
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, CHECKLIST, RANKED, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import ItemPurpose, Role
@@ -64,6 +65,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
                 for segment in (2, 4):
                     store.annotate(Annotation(pear, segment, name, said, project="counted"))
         store.create_project(replace(RICH, id="passing", name="Passing"))
+        store.create_project(replace(REFLECTIONS_PROJECT, id="filled", name="Filled", collects=False))
         store.create_project(replace(counted, id="anew", name="Anew", overlap=2))
         store.add_items("anew", [NewItem(pears[2])])
         for segment in (2, 4):
@@ -724,6 +726,71 @@ def test_an_invitation_makes_an_account_which_an_admin_gives_another_role(page: 
     expect(page.locator("#people-note p")).to_be_visible()
     with server.store() as store:
         assert person(store, "newton").role is Role.REVIEWER
+
+
+def test_who_is_signed_out_everywhere_has_to_sign_in_again_and_may(browser: Browser, page: Page, server: Server):
+    with new_page(browser) as elsewhere:
+        sign_in(elsewhere, server, name="rae")
+        elsewhere.goto(f"{server.url}/review")
+        expect(elsewhere.locator("#review-queue")).to_be_visible()
+        sign_in(page, server, name="kim")
+        page.wait_for_selector("#annotate-submit")
+        page.goto(f"{server.url}/people")
+        page.click("#people-chosen input")
+        page.get_by_role("option", name="rae").click()
+        page.click("#people-sign-out")
+        expect(page.locator("#people-note")).to_contain_text("Signed out on all machines.")
+        elsewhere.reload()
+        expect(elsewhere.locator("#refusal a.button")).to_be_visible()
+        expect(elsewhere.locator("#review-queue")).to_have_count(0)
+        sign_in(elsewhere, server, name="rae")
+        expect(elsewhere.locator(".masthead .account")).to_contain_text("rae")
+        page.reload()
+        expect(page.locator("#people")).to_contain_text("kim")  # whose own session goes on
+
+
+def test_a_prompt_with_a_blocked_word_is_refused_until_the_word_is_taken_out(
+    browser: Browser, page: Page, server: Server
+):
+    def block(*words: str) -> None:
+        page.fill("#moderation-words textarea", "\n".join(words))
+        page.click("#moderation-block")
+        expect(page.locator("#moderation-note")).to_contain_text(f"{len(words)} blocked")
+
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/moderation")
+    block("Car")
+    with new_page(browser) as visitor:
+        visitor.goto(server.url)
+        visitor.fill("#prompt textarea", "a red CAR")
+        visitor.click("#draw")
+        expect(visitor.locator("#timeline .notice")).to_contain_text("“Car” is not drawn in this studio")
+        expect(visitor.locator("#timeline .picture canvas")).to_have_count(0)
+        block()
+        visitor.click("#draw")
+        expect(visitor.locator("#timeline .picture canvas").first).to_be_visible()
+
+
+def test_a_project_is_filled_from_the_gallery_by_a_filter_and_by_prompts(page: Page, server: Server):
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/project?id=filled")
+    page.locator("#project-add > button").click()
+    add = page.locator("#project-add")
+    add.get_by_label("Prompt has").fill("5 apples")
+    page.click("#project-add-gallery")
+    expect(page.locator("#project-note")).to_contain_text("1 item added.")
+    page.click("#project-add-gallery")
+    expect(page.locator("#project-note")).to_contain_text("1 was there already")
+    add.get_by_text("From prompts").click()
+    add.get_by_label("Prompts, one a line").fill("a red car\ntwo blue cats")
+    page.click("#project-draw")
+    expect(page.locator("#project-note")).to_contain_text("2 items added.")
+    with server.store() as store:
+        (counts,) = [each for id, each in project_counts(store).items() if id == "filled"]
+        assert counts.items == 3
+        assert {"a red car", "two blue cats"} <= {each.prompt for each in store.trajectories(limit=100)}
 
 
 def test_a_guest_sees_results_and_draws_nothing(page: Page, server: Server):

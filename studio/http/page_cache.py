@@ -172,6 +172,8 @@ def _of_file(fields: dict[bytes, bytes], parts: list[bytes], path: str) -> Cache
     if LASTING.fullmatch(path):
         fields = {name: value for name, value in fields.items() if name not in UNNEEDED}
         fields[b"cache-control"] = b"max-age=31536000, immutable"
+        # Scripts and styles of a page in UTF-8 are read as such; fifty times, the parameter is most of a kilobyte.
+        fields[b"content-type"] = fields.get(b"content-type", b"").partition(b";")[0]
     return _compressed(fields, b"".join(parts))
 
 

@@ -43,8 +43,8 @@ class AddedItems:
     """What came of it."""
 
     new: int  # items
-    already: int  # things that were in it before
-    unfit: int  # trajectories without what the project asks about, or without another to be compared with
+    already: int = 0  # things that were in it before
+    unfit: int = 0  # trajectories without what the project asks about, or without another to be compared with
     alike: int = 0  # pairs of one and the same picture, which are left out
     prompts: tuple[str, ...] = ()  # of the unfit
 

@@ -236,14 +236,13 @@ class ProjectHandlers:
                 if drawing.error:
                     wrong.append(f"“{drawing.prompt}”: {drawing.error}")
                 added += item_sources.add(self.store, project, drawing.ids).new if drawing.ids else 0
-                yield unchanged(
-                    ProjectView, progress=self._progress(project), note=success_notice(f"{added:,} items so far.")
-                )
+                so_far = success_notice(f"{item_sources.AddedItems(added)} It goes on.")
+                yield unchanged(ProjectView, progress=self._progress(project), note=so_far)
         except (AnnotationsError, FillingError) as error:
             yield stay(ProjectView, redact_paths(error))
             return
         note = error_notice("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
-        yield self._view(user, project, success_notice(f"{added:,} items added.") + note)
+        yield self._view(user, project, success_notice(item_sources.AddedItems(added)) + note)
 
     def _added(self, user: Identity, project_id: str, ids: Sequence[str], before: int | None = None) -> ProjectView:
         project = self.store.project(project_id)
