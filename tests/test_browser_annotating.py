@@ -731,6 +731,7 @@ def test_an_invitation_makes_an_account_which_an_admin_gives_another_role(page: 
 def test_who_is_signed_out_everywhere_has_to_sign_in_again_and_may(browser: Browser, page: Page, server: Server):
     with new_page(browser) as elsewhere:
         sign_in(elsewhere, server, name="rae")
+        expect(elsewhere.locator(".masthead .account")).to_contain_text("rae")
         elsewhere.goto(f"{server.url}/review")
         expect(elsewhere.locator("#review-queue")).to_be_visible()
         sign_in(page, server, name="kim")
@@ -753,7 +754,9 @@ def test_a_prompt_with_a_blocked_word_is_refused_until_the_word_is_taken_out(
     browser: Browser, page: Page, server: Server
 ):
     def block(*words: str) -> None:
+        expect(page.locator("#moderation-found .choice").first).to_be_visible()  # it has been filled
         page.fill("#moderation-words textarea", "\n".join(words))
+        page.wait_for_timeout(50)  # until Gradio has what was typed
         page.click("#moderation-block")
         expect(page.locator("#moderation-note")).to_contain_text(f"{len(words)} blocked")
 

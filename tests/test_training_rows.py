@@ -292,7 +292,7 @@ def test_a_damaged_or_missing_file_beside_the_rows_of_an_export_is_refused(tiny:
     with pytest.raises(DataError, match=r"_sources\.parquet is not the file .* export it again"):
         read_sequences(tiny, folder)
     (folder / "_sources.parquet").unlink()
-    with pytest.raises(DataError, match=r"_sources\.parquet is missing.* copy all of it, or export it again"):
+    with pytest.raises(DataError, match=r"_sources\.parquet is missing.* copy the whole folder, or export again"):
         read_sequences(tiny, folder)
 
 
