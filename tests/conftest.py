@@ -2,6 +2,7 @@
 hands tests to workers need not spend.
 """
 
+import gc
 import os
 
 import pytest
@@ -56,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what computes: results do not depend on the number of cores
     is_worker = hasattr(config, "workerinput")
     if is_worker or config.getoption("dist", "no") == "no":
+        gc.disable()  # until everything is imported: see `frozen_imports`
         config.pluginmanager.import_plugin("shared_fixtures")
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, text
 from test_annotations_samples import aha, judged
+from thoroughness import ON_SQLITE
 
 from annotations.errors import AnswerError, LeaseError, NotFoundError, ProjectError
 from annotations.queue.assignment import AnnotatorProgress, claim, heartbeat, leave, progress, recover
@@ -373,6 +374,7 @@ def test_a_new_annotator_practises_first_and_is_told_what_was_right(store):
     assert [a.trajectory_id for a in store.counted()] == [turn.trajectory_id]
 
 
+@ON_SQLITE
 def test_gold_is_mixed_in_by_its_share_and_looks_like_work(store):
     make(store, 60, gold_share=0.3)
     golden = []

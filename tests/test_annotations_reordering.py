@@ -1,6 +1,7 @@
 """A project's line is put into another order, or its overlap changed, beside people at work."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from test_annotations_claims import TEAM, answer, make, save_one
+from thoroughness import few
 
 from annotations.db.tables import ItemRow
 from annotations.errors import ProjectError
@@ -155,7 +157,9 @@ def _killed(folder: Path, url: str | None, after: int) -> None:
         store.change_project(dataclasses.replace(TEAM, order=Order.NEWEST, overlap=1))
 
 
-@pytest.mark.parametrize("after", [0, 1, 3])
+@pytest.mark.parametrize(
+    ("url", "after"), few(itertools.product(("sqlite", "postgresql"), (0, 1, 3)), 0, 2, 4), indirect=["url"]
+)
 def test_a_change_that_is_killed_half_way_is_gone_on_with_at_the_next_start(tmp_path, url, after):
     with open_store(tmp_path / "data", url) as store:
         ids = make(store, COUNT, order=Order.OLDEST, overlap=2)

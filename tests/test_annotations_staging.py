@@ -1,6 +1,7 @@
 """An import beside people who work: nobody sees half of it, nobody waits for it, and nothing of a broken one stays."""
 
 import gc
+import itertools
 import json
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from sqlalchemy import func, select
 from test_annotations_importing import files_of
 from test_annotations_samples import aha, judged, png
 from test_annotations_upgrade import old
-from thoroughness import few
+from thoroughness import ON_SQLITE, few
 
 from annotations.db.engine import BUSY, FILE, WRITE_LOCK_SECONDS
 from annotations.db.fair_lock import FairLock
@@ -201,7 +202,9 @@ def _killed_at(folder: Path, url: str | None, source: Path, when: int) -> None:
         begin(store, source, lambda done: os._exit(7) if done == when else None)
 
 
-@pytest.mark.parametrize("when", few([10, 40, -1], 1, 2))
+@pytest.mark.parametrize(
+    ("url", "when"), few(itertools.product(("sqlite", "postgresql"), (10, 40, -1)), 1, 5), indirect=["url"]
+)
 def test_one_that_is_killed_is_removed_or_finished_at_the_next_start(tmp_path, url, when):
     source = table(tmp_path / "in")
     with open_store(tmp_path / "data", url) as store:
@@ -237,6 +240,7 @@ def test_one_that_may_still_live_elsewhere_is_left_alone_until_it_was_silent_for
     assert staging.under_way(store) is None and staging.recover(store) == 1
 
 
+@ON_SQLITE
 def test_who_draws_and_annotates_meanwhile_hardly_waits(store: Store, tmp_path: Path, request):
     for number in range(6):
         trajectory, pictures = aha(number, segments=aha(number)[0].segments[:3])

@@ -157,12 +157,16 @@ def chosen(page: Page, name: str, number: int):
 
 @pytest.mark.parametrize(
     ("layout", "no", "four", "four_of_plan"),
-    [
-        ("Russian", ["т", "KeyN"], ["4", "Digit4"], [";", "Digit4", SHIFT]),
-        ("AZERTY", ["n", "KeyN"], ["'", "Digit4"], ["4", "Digit4", SHIFT]),
-        ("Dvorak", ["n", "KeyL"], ["4", "Digit4"], ["$", "Digit4", SHIFT]),
-        ("Caps Lock", ["N", "KeyN", CAPS], ["4", "Digit4", CAPS], ["$", "Digit4", SHIFT | CAPS]),
-    ],
+    few(
+        [
+            ("Russian", ["т", "KeyN"], ["4", "Digit4"], [";", "Digit4", SHIFT]),
+            ("AZERTY", ["n", "KeyN"], ["'", "Digit4"], ["4", "Digit4", SHIFT]),
+            ("Dvorak", ["n", "KeyL"], ["4", "Digit4"], ["$", "Digit4", SHIFT]),
+            ("Caps Lock", ["N", "KeyN", CAPS], ["4", "Digit4", CAPS], ["$", "Digit4", SHIFT | CAPS]),
+        ],
+        0,
+        1,
+    ),
 )
 def test_a_drawing_is_judged_on_every_layout(page, server, layout, no, four, four_of_plan):
     opened(page, server, f"annotate?trajectory={first_of(server, layout)}")

@@ -85,7 +85,9 @@ def test_saving_keeps_weights_and_provenance(tiny_checkpoint: Path, tmp_path: Pa
 
 def test_weights_between_two_checkpoints_are_a_checkpoint(tiny_checkpoint: Path, tmp_path: Path):
     processor = JanusProcessor.from_pretrained(tiny_checkpoint)
-    other, wide = (new_network(new_config(hidden=hidden, layers=2, vision_layers=1), seed=1) for hidden in (64, 96))
+    other, wide = (
+        new_network(new_config(hidden=hidden, layers=2, vision_layers=1, codec=32), seed=1) for hidden in (64, 96)
+    )
     save_checkpoint(other, processor, tmp_path / "other", {"parent": "tiny", "recipe": "sft"})
     save_checkpoint(wide, processor, tmp_path / "wide", {"parent": "nothing"})
     out = tmp_path / "between"

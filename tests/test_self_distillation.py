@@ -106,7 +106,10 @@ def test_a_weight_of_zero_and_no_prompts_pull_nowhere(policy: Policy):
 
 def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tmp_path: Path):
     """On a network whose texts run to their limits: what they have in common with `end_texts_soon` overshoots."""
-    network, parent = new_network(new_config(hidden=64, layers=2, vision_layers=1), seed=0), tmp_path / "parent"
+    network, parent = (
+        new_network(new_config(hidden=64, layers=2, vision_layers=1, codec=32), seed=0),
+        tmp_path / "parent",
+    )
     save_checkpoint(network, new_processor(new_tokenizer()), parent, {"recipe": "random weights"})
     settings = SftSettings(steps=4, batch=1, learning_rate=3e-3, warmup=0, decay=0, save_every=2, distill_batch=2)
 

@@ -26,7 +26,7 @@ from studio.settings import Mode
 STARTING = 600  # seconds that a studio may take; a busy machine needs minutes
 ENDING = 30
 FORKS = multiprocessing.get_context("forkserver")
-STUDIO = "studio.load.scripted"
+STUDIO, FORKED = "studio.load.scripted", "studio.load.forked"
 ROOT = Path(__file__).parents[2]
 
 
@@ -105,7 +105,7 @@ class Server:
 
 def start_fork_server(*modules: str) -> None:
     """Start the fork server, which imports the studio, and other modules by name, in advance."""
-    FORKS.set_forkserver_preload([STUDIO, *modules])
+    FORKS.set_forkserver_preload([FORKED, *modules])
     with chdir(ROOT):  # where it finds that
         forkserver.ensure_running()
 

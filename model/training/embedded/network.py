@@ -71,8 +71,9 @@ OWN_FIELDS: dict[str, Any] = {
 }  # of a config, beyond Janus
 
 
-def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> JanusConfig:
-    """The sizes of the embedded network; `hidden`, `layers` and `vision_layers` make smaller ones for tests."""
+def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3, codec: int = 64) -> JanusConfig:
+    """The sizes of the embedded network; the arguments, of which `codec` is its base channels, make
+    smaller ones for tests."""
     vision_hidden = -(-hidden // 64) * 32  # about half, in heads of 32
     return JanusConfig(
         text_config=LlamaConfig(
@@ -101,7 +102,7 @@ def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> Ja
             embed_dim=16,
             num_embeddings=CODEBOOK,
             latent_channels=64,
-            base_channels=64,
+            base_channels=codec,
             channel_multiplier=[1, 1, 2, 2],
             num_res_blocks=1,
             projection_dim=hidden,
