@@ -254,8 +254,8 @@ def test_it_is_drawn_watched_again_after_a_restart_and_annotated(page: Page, tmp
 
     studio = Studio(tmp_path / "data")
     assert len(studio.store.trajectories()) == 2
+    page.add_init_script(f"({PERCENT})()")  # before the replay begins
     page.goto(f"{studio.url}/?run={listed.id}")
-    page.evaluate(PERCENT)
     expect(page.locator("#timeline .verdict .aha")).to_have_text("aha moment")
     assert page.evaluate("window.shares")
     page.goto(f"{studio.url}/gallery")

@@ -92,6 +92,12 @@ def visit(page: Page, server: Server, path: str) -> None:
 
 def begin_drawing(page: Page, server: Server, prompt: str = PROMPT) -> None:
     page.goto(server.url)
+    page.fill("#prompt textarea", prompt)
+    page.click("#draw")
+
+
+def begin_recorded_drawing(page: Page, server: Server, prompt: str = PROMPT) -> None:
+    page.goto(server.url)
     page.evaluate(RECORDER)
     page.fill("#prompt textarea", prompt)
     page.click("#draw")
@@ -125,7 +131,7 @@ def annotations(server: Server, trajectory_id: str) -> list[dict]:
 
 
 def test_a_picture_fills_before_the_eye_and_is_judged(page, server):
-    begin_drawing(page, server)
+    begin_recorded_drawing(page, server)
     expect(page.locator("#timeline .prompt")).to_contain_text(PROMPT)
     expect(page.locator("#timeline .verdict .word").first).to_have_text(re.compile("^(Yes|No)$"))
     painted = page.evaluate("window.painted")
@@ -511,7 +517,7 @@ def test_a_killed_server_has_lost_nothing_that_was_finished_and_its_links_replay
     rates = page.locator("#annotate-sheet [data-question=reason_rating]").count()  # the model may have said no reason
     page.keyboard.press("5")
     submit_and_go_on(page)
-    begin_drawing(page, server, "a yellow star")
+    begin_recorded_drawing(page, server, "a yellow star")
     page.wait_for_function("window.painted.at(-1) > 0")
     server.kill()
     server.start()

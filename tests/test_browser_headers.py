@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browsing import PATIENCE
 from playwright.sync_api import Browser, Request
 from running_app import Server
 
@@ -64,7 +65,7 @@ def test_a_page_breaks_no_rule_of_its_headers_and_misses_no_file(
     page.on("response", lambda answer: answers.append((answer.status, answer.url)))
     page.on("requestfailed", lambda asked: failed.append((asked.failure, asked.url)) if not is_ended(asked) else None)
     answer = page.goto(f"{studio}/{path}")
-    page.wait_for_selector(".masthead", timeout=30_000)
+    page.wait_for_selector(".masthead", timeout=PATIENCE)
     page.wait_for_timeout(400)  # its handlers have been asked
     icon = page.evaluate("document.querySelector('link[rel=icon]').href")
     assert page.request.get(icon).headers["content-type"] == "image/svg+xml"

@@ -110,8 +110,8 @@ def test_a_drawing_outlives_the_studio_and_what_is_said_of_it_trains_others(page
     with open_store(studio.server.data) as store:
         store.add_items(RICH.id, [NewItem(drawn.id)])
     studio.server.start()
+    page.add_init_script(f"({SHOWN})()")  # before the replay begins
     page.goto(f"{studio.server.url}/?run={drawn.id}")
-    page.evaluate(SHOWN)
     expect(page.locator("#timeline .verdict .aha")).to_have_text("aha moment")
     assert changes(page) > 3
 
