@@ -617,32 +617,6 @@ def test_what_was_drawn_is_deleted_at_the_second_press(page, server):
     expect(page.locator("#timeline .notice")).to_contain_text("cannot be shown")
 
 
-def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browser, tiny_checkpoint, tmp_path):
-    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log", mode="public")
-    server.start()
-    expect.set_options(timeout=PATIENCE)
-    try:
-        mine, other = browser.new_context(), browser.new_context()
-        drawn = draw(mine.new_page(), server)
-        looking = other.new_page()
-        looking.goto(f"{server.url}/gallery?run={drawn}")
-        expect(looking.locator("#viewer .ending .copy")).to_be_visible()
-        expect(looking.locator("#viewer .forget")).to_have_count(0)
-        page = mine.new_page()
-        page.goto(f"{server.url}/gallery?search=apples&run={drawn}")
-        page.locator("#viewer .forget").click()
-        page.locator("#viewer .forget").click()
-        expect(page.locator("#viewer .notice")).to_contain_text("It is deleted")
-        expect(page.locator("#cards .card")).to_have_count(0)
-        page.wait_for_url(re.compile(r"/gallery\?search=apples$"))
-        looking.reload()
-        expect(looking.locator("#viewer .notice")).to_contain_text("cannot be shown")
-        mine.close()
-        other.close()
-    finally:
-        server.stop()
-
-
 def test_the_link_of_a_drawing_is_copied_opened_and_its_animation_downloaded(browser, server):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
     page = context.new_page()

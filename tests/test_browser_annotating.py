@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from browsing import judge, new_page
+from browsing import PATIENCE, judge, new_page
 from playwright.sync_api import Browser, Locator, Page, expect
 from running_app import Server
 from sqlalchemy import func, select
 from test_annotations_samples import aha
+from test_browser import draw
 
 from annotations.auth.accounts import add, person
 from annotations.db.tables import LeaseRow
@@ -795,3 +796,24 @@ def test_a_guest_sees_results_and_draws_nothing(page: Page, server: Server):
     page.fill("#prompt textarea", "two apples")
     page.click("#draw")
     expect(page.get_by_text("A guest looks on and changes nothing").first).to_be_visible()
+
+
+def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browser: Browser, server: Server):
+    expect.set_options(timeout=PATIENCE)
+    mine, other = browser.new_context(), browser.new_context()
+    drawn = draw(mine.new_page(), server, "a purple key")
+    looking = other.new_page()
+    looking.goto(f"{server.url}/gallery?run={drawn}")
+    expect(looking.locator("#viewer .ending .copy")).to_be_visible()
+    expect(looking.locator("#viewer .forget")).to_have_count(0)
+    page = mine.new_page()
+    page.goto(f"{server.url}/gallery?search=purple&run={drawn}")
+    page.locator("#viewer .forget").click()
+    page.locator("#viewer .forget").click()
+    expect(page.locator("#viewer .notice")).to_contain_text("It is deleted")
+    expect(page.locator("#cards .card")).to_have_count(0)
+    page.wait_for_url(re.compile(r"/gallery\?search=purple$"))
+    looking.reload()
+    expect(looking.locator("#viewer .notice")).to_contain_text("cannot be shown")
+    mine.close()
+    other.close()

@@ -17,7 +17,7 @@ from annotations.store.store import open_store
 from studio.access import ROLES
 from studio.auth.session_cookie import COOKIE, new_session
 
-AT_THE_ROOT = ("", "annotate", "gallery")  # of the pages, whose files all have addresses below the studio's own
+AT_THE_ROOT = ("", "annotate")  # of the pages, whose files all have addresses below the studio's own
 
 
 @contextmanager
