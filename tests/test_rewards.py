@@ -11,13 +11,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tests_support import end_texts_soon
 
 from annotations.importing.formats import ours
 from annotations.schema.imported_record import Record
+from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.contract import Domain
 from model.backends.janus import Janus
 from model.decoding.load_for_inference import open_checkpoint
 from model.training.batch import collate
+from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.training.grpo import (
     ClippedPolicyGradient,
     GrpoSettings,
@@ -278,14 +281,16 @@ def test_processes_watch_together_and_write_each_its_own(tmp_path: Path):
     assert written[0] == sum(written[1:]) > 0
 
 
-def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(
-    tiny_checkpoint: Path, tmp_path: Path, named
-):
+def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(tmp_path: Path, named):
+    """On a network whose codec is as wide as the embedded one's: drawings of a narrower one are nearly alike in red."""
     named("redness", redness)
+    network, parent = new_network(new_config(hidden=64, layers=2, vision_layers=1), seed=0), tmp_path / "parent"
+    end_texts_soon(network)
+    save_checkpoint(network, new_processor(new_tokenizer()), parent, {"recipe": "random weights"})
     settings = replace(SMALL, steps=15, prompts=1, group=8, learning_rate=3e-2, warmup=0, beta=0.0, save_every=0)
     settings = replace(settings, channels="images", resample=0, reward="drawing redness:1", watch="verifier")
-    janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
-    train(janus, settings, tmp_path / "out", {"parent": str(tiny_checkpoint)}, world_prompts(0, 1))
+    janus = open_checkpoint(parent, dtype=torch.float32)
+    train(janus, settings, tmp_path / "out", {"parent": str(parent)}, world_prompts(0, 1))
     log = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     alarms = [row["step"] for row in log if row["watch_alarm"]]
     assert alarms and min(alarms) < 20 and log[-1]["reward_redness"] > log[0]["reward_redness"]
