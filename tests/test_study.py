@@ -84,7 +84,11 @@ def test_a_stage_without_rows_is_as_many_steps_of_fine_tuning():
     command = training_command(stage, exports, "parent", Path("out"), 3)
     expected = "model.training.sft --data a b --checkpoint parent --out out --steps 9 --seed 3 --batch 4"
     assert " ".join(command) == expected
-    assert with_rows(stages[1], exports | {"image_pref": Path("c")}, stages) is stages[1]
+    exports |= {"image_pref": Path("c"), "judge_pref": Path("d")}
+    assert with_rows(stages[1], exports, stages) is stages[1]
+    images = StudyStage("dpo", 9, only=("image_pref",))
+    command = training_command(images, exports, "parent", Path("out"), 3)
+    assert " ".join(command).startswith("model.training.dpo --data c --checkpoint parent ")
 
 
 def figures(right: Sequence[bool]) -> dict:

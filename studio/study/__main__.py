@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add("--stages", nargs="+", choices=tuple(KINDS), default=["sft", "dpo"], help="in this order")
     add("--sources", nargs="+", choices=SOURCES, default=list(SOURCES), help="who answers")
     add("--steps", type=int, default=100, help="of every stage")
+    add("--dpo-kinds", nargs="+", choices=KINDS["dpo"], default=list(KINDS["dpo"]), help="what DPO learns from")
     for method in KINDS:
         add(f"--{method}-options", default="", metavar="OPTIONS", help=f"of model.training.{method}, as one text")
     add("--batch", type=int, default=32, help="trajectories drawn at once")
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What makes a study another one."""
-    shared = ("checkpoint", "critic", "error_rate", "hard_share", "prompts", "rounds", "steps")
+    shared = ("checkpoint", "critic", "error_rate", "hard_share", "prompts", "rounds", "steps", "dpo_kinds")
     options = tuple(f"{method}_options" for method in KINDS)
     return {name: getattr(arguments, name) for name in (*shared, *options)}
 
@@ -75,7 +76,7 @@ def check(arguments: argparse.Namespace) -> None:
             raise StudyError(f"{arguments.out} is there already and holds no study; choose another --out")
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(settings, indent=2), mode=0o644)
-    elif (known := json.loads(file.read_text("utf-8"))) != settings:
+    elif (known := {"dpo_kinds": list(KINDS["dpo"])} | json.loads(file.read_text("utf-8"))) != settings:
         other = [name for name in settings if known.get(name) != settings[name]]
         raise StudyError(f"{arguments.out} holds a study with another {', '.join(other)}; choose another --out")
 
@@ -131,7 +132,12 @@ def run(arguments: argparse.Namespace, train: Trainer = in_a_process) -> Results
     check(arguments)
     held_out = HeldOut(arguments.prompts, arguments.rounds, arguments.batch)
     stages = [
-        StudyStage(method, arguments.steps, tuple(getattr(arguments, f"{method}_options").split()))
+        StudyStage(
+            method,
+            arguments.steps,
+            tuple(getattr(arguments, f"{method}_options").split()),
+            tuple(arguments.dpo_kinds) if method == "dpo" else (),
+        )
         for method in arguments.stages
     ]
     results = Results(measured(arguments.checkpoint, held_out, arguments.out / "start.figures.json", {}))

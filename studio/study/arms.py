@@ -43,6 +43,12 @@ class StudyStage:
     method: str  # sft, dpo or grpo
     steps: int
     options: tuple[str, ...] = ()  # others of its command
+    only: tuple[str, ...] = ()  # kinds of KINDS[method] that it learns from; none named: all
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it learns from."""
+        return self.only or KINDS[self.method]
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class HeldOut:
 
 def with_rows(stage: StudyStage, exports: Mapping[str, Path], stages: Sequence[StudyStage]) -> StudyStage:
     """The stage itself, or, where nothing was exported for it, as many steps of fine-tuning."""
-    if not KINDS[stage.method] or any(kind in exports for kind in KINDS[stage.method]):
+    if not stage.kinds or any(kind in exports for kind in stage.kinds):
         return stage
     tuned = next((other for other in stages if other.method == "sft"), StudyStage("sft", stage.steps))
     return replace(tuned, steps=stage.steps)
@@ -80,7 +86,7 @@ def training_command(
     stage: StudyStage, exports: Mapping[str, Path], parent: str | Path, out: Path, seed: int
 ) -> tuple[str, ...]:
     """The module and the options of a stage's command; `exports` by kind."""
-    data = [str(exports[kind]) for kind in KINDS[stage.method] if kind in exports]
+    data = [str(exports[kind]) for kind in stage.kinds if kind in exports]
     command = [f"model.training.{stage.method}", *(["--data", *data] if data else [])]
     command += ["--checkpoint", str(parent), "--out", str(out), "--steps", str(stage.steps), "--seed", str(seed)]
     return (*command, *stage.options)
