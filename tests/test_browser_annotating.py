@@ -462,7 +462,7 @@ def test_a_verdict_is_hidden_until_the_picture_is_judged_and_nothing_scrolls(pag
     expect(rating).to_be_hidden()  # the reason of a wrong verdict is written anew, not rated
     judge(page, "yes")
     rating.locator("label").nth(3).click()
-    expect(page.locator("#annotate-claim .said")).to_have_text("One apple is green.")
+    expect(page.locator("#annotate-claim .said")).to_have_text("There are three apples instead of two.")
     judge(page, "no")
     expect(rating).to_be_hidden()
     page.keyboard.press("Control+Enter")
