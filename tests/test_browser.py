@@ -167,7 +167,7 @@ def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tm
     submit_and_go_on(page)
     assert page.locator("#annotate-claim").inner_html() != before
     (answers,) = annotations(server, drawn)
-    assert answers == {"verdict_right": "no", "reason_rating": 2, "reason_correction": CORRECTION}
+    assert answers == {"verdict_right": "no", "reason_correction": CORRECTION}  # a wrong verdict's reason is not rated
 
     options = ["--kind", "judge_sft", "--out", tmp_path / "out", "--data", server.data]
     assert commands.run("annotations.export", *options).returncode == 0
