@@ -95,13 +95,16 @@ def figures(right: Sequence[bool]) -> dict:
     return {"hard": {"final image": Proportion.from_pairs([(each, 1) for each in right])}}
 
 
-def test_the_table_has_paired_differences_from_the_start_and_the_control_and_the_gain_per_hundred():
+def test_the_table_has_paired_differences_from_start_stage_before_and_control_and_the_gain_per_hundred():
     start, better, control = figures([False] * 10), figures([True] * 5 + [False] * 5), figures([True] + [False] * 9)
-    arms = {Arm("corrections", 200, 0): {"sft": better}, Arm("control", 1000, 0): {"sft": control}}
+    dpo = figures([True] * 8 + [False] * 2)
+    arms = {Arm("corrections", 200, 0): {"sft": better, "dpo": dpo}, Arm("control", 1000, 0): {"sft": control}}
     results = Results(start, arms)
     row = next(line for line in lines(results) if "corrections 200, seed 0, sft" in line)
     assert "50.0%" in row and "+50.0 (" in row and "+40.0 (" in row and row.endswith("+25.00")
-    [first, _] = json.loads(json.dumps(to_json(results, {})))["arms"]
+    later = next(line for line in lines(results) if "corrections 200, seed 0, dpo" in line)
+    assert "+80.0 (" in later and "+30.0 (" in later and later.endswith("+40.00")
+    [first, _, _] = json.loads(json.dumps(to_json(results, {})))["arms"]
     assert first["differences"]["hard"]["final image"]["minus_control"][0] == pytest.approx(0.4)
 
 

@@ -28,25 +28,29 @@ class Results:
 
 
 def lines(results: Results) -> Iterator[str]:
-    """For every split, arm, stage and row: the value, and the differences from the start and from the control."""
+    """For every split, arm, stage and row: the value, and the differences from the start, the stage before and the
+    control."""
     for split, rows in results.start.items():
         yield f"{split} ({next(iter(rows.values())).prompts} held-out prompts, without a plan)"
-        yield f"  {'':34}{'value':>18}{'− start':>26}{'− control':>26}{'per 100':>9}"
+        yield f"  {'':34}{'value':>18}{'− start':>26}{'− stage before':>26}{'− control':>26}{'per 100':>9}"
         for row, before in rows.items():
             yield f"  {row:34}{share(before):>18}"
             for arm, stages in results.arms.items():
-                for stage, figures in stages.items():
-                    yield _line(results, arm, stage, split, row, figures, before)
+                for stage, earlier in zip(stages, (None, *stages), strict=False):
+                    yield _line(results, arm, stage, earlier, split, row)
 
 
-def _line(results: Results, arm: Arm, stage: str, split: str, row: str, figures: Figures, before: Figure) -> str:
-    value, control = figures[split][row], results.control(arm)
+def _line(results: Results, arm: Arm, stage: str, earlier: str | None, split: str, row: str) -> str:
+    stages, start = results.arms[arm], results.start[split][row]
+    value, control = stages[stage][split][row], results.control(arm)
+    previous = stages[earlier][split][row] if earlier is not None else None
     compared = None if control in (None, arm) else results.arms[control].get(stage, {}).get(split, {}).get(row)
-    gain = difference(value, before)
+    gain = difference(value, start)
     each = f"{100 * gain[0] / arm.size * 100:+.2f}" if gain and arm.source == "corrections" else ""
     name = f"    {arm.source} {arm.size}, seed {arm.seed}, {stage}"
+    since = points(difference(value, previous)) if previous is not None else ""
     against = points(difference(value, compared)) if compared is not None else ""
-    return f"{name:36}{share(value):>18}{points(gain):>26}{against:>26}{each:>9}"
+    return f"{name:36}{share(value):>18}{points(gain):>26}{since:>26}{against:>26}{each:>9}"
 
 
 def share(figure: Figure) -> str:
