@@ -94,6 +94,8 @@ once('annotateKeys', () => {
     requestAnimationFrame(() => pressButton('annotate-submit')); // after the text has reached Gradio
   };
 
+  const lessonShown = () => find('#annotate-learnt .lesson');
+  const seenAt = new WeakMap(); // press → the lesson that was on the page
   const lesson = { // after an answer in practice
     goOn() {
       ahead.begin();
@@ -142,7 +144,8 @@ once('annotateKeys', () => {
   };
 
   const onPress = (event, target, again) => {
-    if (sheet()?.taught && again) return undefined; // what was typed ahead skips no lesson
+    const unseen = !lessonShown() || seenAt.get(event) !== lessonShown();
+    if (sheet()?.taught && again && unseen) return undefined; // what was typed before it came skips no lesson
     if (namesOf(event)[0] === 'ctrl+Enter') {
       event.preventDefault();
       return sheet()?.taught ? lesson.goOn() : submit();
@@ -161,6 +164,7 @@ once('annotateKeys', () => {
   document.addEventListener('keydown', (event) => {
     if (opened() && event.key === 'Escape') close();
     else if (event.target.closest?.('#annotate-panel')) return;
+    seenAt.set(event, lessonShown());
     if (!find('#annotate-top') || find('dialog.keys[open]') || ahead.take(event) || isRepeated(event)) return;
     onPress(event, event.target, false);
   });
