@@ -144,8 +144,8 @@ once('annotateKeys', () => {
   };
 
   const onPress = (event, target, again) => {
-    const unseen = !lessonShown() || seenAt.get(event) !== lessonShown();
-    if (sheet()?.taught && again && unseen) return undefined; // what was typed before it came skips no lesson
+    const lessonSeen = () => lessonShown() && seenAt.get(event) === lessonShown();
+    if (sheet()?.taught && again && !lessonSeen()) return undefined; // what was typed before it came skips no lesson
     if (namesOf(event)[0] === 'ctrl+Enter') {
       event.preventDefault();
       return sheet()?.taught ? lesson.goOn() : submit();

@@ -74,9 +74,10 @@ class Checkpoints:
 
     def _load(self, name: str) -> None:
         """Open or reopen a checkpoint and note the stamp of its folder. Raises CheckpointError."""
-        stamp = folder_stamp(Path(self._sources[name]))  # first, so that a save meanwhile is noticed afterwards
+        added = name in self._added
+        stamp = folder_stamp(Path(self._sources[name])) if added else []  # first, so that a save meanwhile is noticed
         self._loaded[name] = self._opened(name)
-        if name in self._added:
+        if added:
             self._added[name] = stamp
 
     def _is_outdated(self, name: str) -> bool:
