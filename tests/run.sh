@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole suite on a fresh machine: a virtual environment, what the tests need, a browser, a database
-# server, ruff, pytest.
-# Arguments go to pytest: `bash tests/run.sh -k store`, `bash tests/run.sh --all` for what takes long.
+# The suite on a fresh machine: a virtual environment, what the tests need, a browser, a database server, ruff, pytest.
+# Tests marked `thorough` take long and run only with `bash tests/run.sh --all`. Other arguments go to pytest:
+# `bash tests/run.sh -k store`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -85,7 +85,7 @@ def named(monkeypatch: pytest.MonkeyPatch):
 # --- by name ----------------------------------------------------------------------------------------------------
 
 
-def test_rewards_are_chosen_by_name_which_and_weight():
+def test_rewards_are_chosen_by_name_argument_and_weight():
     choice = read_choice("drawing verifier:1 reward_model:/some/folder:0.5,critic:owner/name")
     assert choice.weights == {"verifier": 1.0, "reward_model:/some/folder": 0.5, "critic:owner/name": 1.0}
     assert (choice.drawing, choice.judging, choice.shares["reward_model:/some/folder"]) == (True, False, 0.2)

@@ -106,7 +106,8 @@ class ExportKind(ABC):
     features: ClassVar[Features]
     counted: ClassVar[tuple[str, ...]] = ()  # labels that the manifest counts
     advice: ClassVar[str] = "submit an answer first"
-    carries: ClassVar[tuple[str, ...]] = ()  # forms of questions and ACTS that its rows are made from
+    forms: ClassVar[tuple[str, ...]] = ()  # of the questions whose answers its rows are made from
+    acts: ClassVar[tuple[str, ...]] = ()  # ACTS that its rows are made from
     everything: ClassVar[bool] = False  # whether trajectories without annotations make rows, too
     layout: ClassVar[str] = "parquet"  # of its files; `writers` has them
     tasks: ClassVar[tuple[str, ...]] = ("other",)  # of the Hub
@@ -114,7 +115,7 @@ class ExportKind(ABC):
 
     def reads(self, question: Question) -> bool:
         """Whether it makes rows, or reasons, of the answers to a question."""
-        return question.form.name in self.carries
+        return question.form.name in self.forms
 
     def file_name(self, split: str) -> str | None:
         """Of a layout that is one file per split: where it lies in the folder; None: where its layout says."""

@@ -8,7 +8,6 @@ from gradio.context import Context
 from gradio.events import Dependency
 
 from annotations.schema.annotation import REFLECTIONS
-from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.held_items import on_closing
@@ -33,7 +32,7 @@ ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.ANNOTATOR, "annotate", store, settings):
+    with role_section("annotate", store, settings):
         desk = AnnotateHandlers(store, settings, checkpoints.first.backend.domain)
         teaching = TeachHandlers(lessons, checkpoints, store, settings, apart=True)
         _table(desk, PanelHandlers(store, settings), teaching)

@@ -6,7 +6,6 @@ Knows where everything stands and which handler of `studio.arena.handlers` answe
 import gradio as gr
 from gradio.context import Context
 
-from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.annotate.held_items import HeldItems, on_closing
 from studio.annotate.page import SETTLED
@@ -23,7 +22,7 @@ ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.ANNOTATOR, "arena", store, settings):
+    with role_section("arena", store, settings):
         _arena(store, settings)
 
 
@@ -52,7 +51,7 @@ def _arena(store: Store, settings: Settings) -> None:
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
     view = [*ArenaView(showing, chosen, progress, head, sheet, desk, none, note)]
-    on_load_for(Role.ANNOTATOR, ring.start, view, store, settings, **QUICK)
+    on_load_for("arena", ring.start, view, store, settings, **QUICK)
     chosen.input(ring.choose, [chosen, showing], view, **QUICK)
     chosen_answer = "(showing) => [showing, document.querySelector('#arena-sheet .sheet').value]"
     acted = [

@@ -1,6 +1,6 @@
-"""A section of a page that is shown to a role only.
+"""What of a page is shown only to the role that `page_list` has for it.
 
-It decides what is seen and protects nothing: each handler inside asks `identity` for itself.
+It decides what is seen and protects nothing: handlers are protected by `access` and by what each asks `identity`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,7 @@ import gradio as gr
 
 from annotations.schema.project import Role
 from annotations.store.store import Store
+from studio.access import ROLES
 from studio.auth.identity import identity_of, is_local, refusal
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import escaped
@@ -18,13 +19,14 @@ from studio.settings import Settings
 
 
 @contextmanager
-def role_section(role: Role, path: str, store: Store, settings: Settings) -> Iterator[None]:
-    """Components built inside the context are visible to the role only; others see a message, with a link to sign in
-    that leads back to the page `path`.
+def role_section(path: str, store: Store, settings: Settings) -> Iterator[None]:
+    """Components built inside the context are visible to the role of the page `path` only; others see a message, with
+    a link to sign in that leads back to the page.
     """
     if is_local(settings):
         yield
         return
+    role = ROLES[path]
 
     def show(request: gr.Request) -> tuple[Any, Any]:
         who = identity_of(request, settings, store)
@@ -40,17 +42,17 @@ def role_section(role: Role, path: str, store: Store, settings: Settings) -> Ite
 
 
 def on_load_for(
-    role: Role,
+    path: str,
     start: Callable[[gr.Request], Any],
     outputs: Sequence[Any],
     store: Store,
     settings: Settings,
     **options: Any,
 ) -> None:
-    """Run `start` when the page is loaded by somebody in the role; for others its outputs stay as they are."""
+    """Run `start` when the page `path` is loaded by somebody in its role; for others its outputs stay as they are."""
 
     def opened(request: gr.Request) -> Any:
-        if identity_of(request, settings, store).may(role):
+        if identity_of(request, settings, store).may(ROLES[path]):
             return start(request)
         return tuple(gr.skip() for _ in outputs) if len(outputs) > 1 else gr.skip()
 

@@ -76,7 +76,7 @@ class CalibrationHandlers:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.ADMIN, "calibration", store, settings):
+    with role_section("calibration", store, settings):
         handlers = CalibrationHandlers(store, settings)
         intro("Calibration", "How far each critic agrees with people, on the pictures that both have judged.")
         with gr.Row(elem_id="calibration-report"):
@@ -87,6 +87,6 @@ def page(store: Store, settings: Settings) -> None:
         with gr.Row(elem_classes="adding"):
             critics = gr.Textbox(label="Further critics", info=HINT, max_lines=1, elem_id="calibration-others")
             judge = gr.Button("Let them judge", scale=0, min_width=180, elem_id="calibration-judge")
-        on_load_for(Role.ADMIN, handlers.start, [shown, written], store, settings, **QUIET)
+        on_load_for("calibration", handlers.start, [shown, written], store, settings, **QUIET)
         judge.click(handlers.judge, [critics], [shown, note], concurrency_limit=1, show_progress_on=[note], **PRIVATE)
         button.click(handlers.write, None, [shown, written, note], show_progress_on=[shown], **PRIVATE)

@@ -6,7 +6,6 @@ import gradio as gr
 
 from annotations.export.jobs import ExportJobs
 from annotations.export.registry import KINDS
-from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.role_section import role_section
 from studio.components.page_options import PLAIN, PRIVATE, QUIET
@@ -19,7 +18,7 @@ EVERY = 1.0  # seconds between two looks at an export that is under way
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.ADMIN, "datasets", store, settings):
+    with role_section("datasets", store, settings):
         _datasets(DatasetsHandlers(store, settings, ExportJobs(store)))
 
 

@@ -154,7 +154,7 @@ def _picture(png: bytes | None, alt: str) -> str:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.ADMIN, "moderation", store, settings):
+    with role_section("moderation", store, settings):
         _moderation(ModerationHandlers(store, settings))
 
 
@@ -186,7 +186,7 @@ def _moderation(handlers: ModerationHandlers) -> None:
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
     shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, blocked, note)]
     quick = QUIET | {"concurrency_limit": None}
-    on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
+    on_load_for("moderation", handlers.start, shown, handlers.store, handlers.settings, **quick)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **quick)
     for button, act, among in (
         (hide_reported, handlers.hide, reports),

@@ -141,7 +141,7 @@ def _studio(request: gr.Request) -> str:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.ADMIN, "people", store, settings):
+    with role_section("people", store, settings):
         _people(PeopleHandlers(store, settings))
 
 
@@ -182,7 +182,7 @@ def _people(handlers: PeopleHandlers) -> None:
         changes = gr.HTML(**PLAIN)
     shown = [*PeopleView(people, invited, changes, chosen, note)]
     quick = QUIET | {"concurrency_limit": None}
-    on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
+    on_load_for("people", handlers.start, shown, handlers.store, handlers.settings, **quick)
     change.click(handlers.set_role, [chosen, role], shown, **quick)
     leave.click(handlers.sign_out, [chosen], shown, **quick)
     active.click(handlers.activate, [chosen], shown, **quick)

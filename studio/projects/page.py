@@ -187,7 +187,7 @@ def identity(name: str, taken: Collection[str] = ()) -> str:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.REVIEWER, "projects", store, settings):
+    with role_section("projects", store, settings):
         _projects(store, settings)
 
 
@@ -202,7 +202,7 @@ def _projects(store: Store, settings: Settings) -> None:
     note = gr.HTML(elem_id="projects-note", **PLAIN)
 
     quick = QUIET | {"concurrency_limit": None}
-    on_load_for(Role.REVIEWER, shelf.start, [listed], store, settings, **quick)
+    on_load_for("projects", shelf.start, [listed], store, settings, **quick)
     kind.input(shelf.kind, [kind], fields, **quick)
     make.click(shelf.make, [kind, *fields], [listed, note], **quick)
 

@@ -282,7 +282,7 @@ def _still(paths: Sequence[Path]) -> Any:
 
 def page(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.REVIEWER, "project", store, settings):
+    with role_section("project", store, settings):
         _project(store, checkpoints, settings)
 
 
@@ -311,7 +311,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     view = [*ProjectView(project, head, block, progress, plots, note)]
     quick, long = QUIET | {"concurrency_limit": None}, {"show_progress_on": [note]} | PRIVATE
     on_load_for(
-        Role.REVIEWER,
+        "project",
         board.start,
         [*view, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section],
         store,

@@ -124,9 +124,9 @@ def _short(words: str) -> str:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.GUEST, "results", store, settings):
+    with role_section("results", store, settings):
         handlers = ResultsHandlers(store, settings)
         intro("Results", "What people were asked about the drawings here, and what they answered.")
         shown = gr.HTML(elem_id="results", **PLAIN)
         quick = QUIET | {"concurrency_limit": None}
-        on_load_for(Role.GUEST, handlers.start, [shown], store, settings, **quick)
+        on_load_for("results", handlers.start, [shown], store, settings, **quick)

@@ -325,7 +325,7 @@ def _revision(annotation: Annotation, drawing: Trajectory, who: str) -> str:
 
 def page(store: Store, settings: Settings, checkpoints: Checkpoints) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.REVIEWER, "review", store, settings):
+    with role_section("review", store, settings):
         _review(ReviewHandlers(store, settings, checkpoints.first.backend.domain))
 
 
@@ -355,7 +355,7 @@ def _review(desk: ReviewHandlers) -> None:
     revisions = trail.trajectory, trail.revisions, trail.revision
     view = [*ReviewView(case, token, chosen, queue, *shown, *revisions, note)]
 
-    on_load_for(Role.REVIEWER, desk.start, view, desk.store, desk.settings, **QUICK)
+    on_load_for("review", desk.start, view, desk.store, desk.settings, **QUICK)
     chosen.input(desk.choose, [chosen], view, **QUICK)
     decided = filled_in("review-sheet", before=1)
     decision.decide.click(desk.decide, [case, decision.sheet], view, js=decided, **QUICK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gradio as gr
 
-from annotations.schema.project import Role
 from annotations.store.store import Store
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.training.methods import METHODS
@@ -22,7 +21,7 @@ EVERY = 2.0  # seconds between two looks at what is under way
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with role_section(Role.ADMIN, "training", store, settings):
+    with role_section("training", store, settings):
         _training(TrainingHandlers(store, settings, checkpoints))
 
 

@@ -40,7 +40,7 @@ class JanusProR1(ExportKind):
     )
     counted = (ANNOTATED, IMPORTED)
     advice = "submit annotations that correct a reflection, or call it right and rate its reason"
-    carries = ("choice", "rating", "text")
+    forms = ("choice", "rating", "text")
     everything = True
     layout = "prompt_lines"
     tasks = ("text-to-image",)

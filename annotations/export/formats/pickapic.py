@@ -57,7 +57,7 @@ class PickAPic(ExportKind):
     )
     counted = (ANNOTATED, IMPORTED)
     advice = "compare two drawings, choose the best of several, or rate two of a prompt"
-    carries = ("preference", "best", "ranking", "rating")
+    forms = ("preference", "best", "ranking", "rating")
     tasks = ("text-to-image",)
     features = Features(
         PUBLISHED | {"criterion": Value("string"), "margin": Value("float64"), "weight": Value("float64")} | PROVENANCE

@@ -56,7 +56,7 @@ class RichHf(ExportKind):
     )
     counted = (ANNOTATED, IMPORTED)
     advice = "rate a drawing, mark what is wrong with it, or click the words that are not drawn"
-    carries = ("rating", "regions", "words")
+    forms = ("rating", "regions", "words")
     tasks = ("text-to-image",)
     features = Features(
         {"filename": Value("string")}

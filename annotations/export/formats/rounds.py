@@ -65,7 +65,7 @@ class RoundsKind(ExportKind):
 
     counted = (IMPORTED, ANNOTATED)
     advice = "answer every reflection of a drawing up to the accepted one, with what to change"
-    carries = ("choice", "rating", "text")
+    forms = ("choice", "rating", "text")
     everything = True
     tasks = ("text-to-image",)
     edits: ClassVar[bool] = True  # whether each rejected image needs one

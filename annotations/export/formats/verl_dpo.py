@@ -42,7 +42,7 @@ class VerlDpo(ExportKind):
     )
     counted = (ANNOTATED, IMPORTED)
     advice = "compare two drawings, choose the best of several, or rate two of a prompt"
-    carries = ("preference", "best", "ranking", "rating")
+    forms = ("preference", "best", "ranking", "rating")
     tasks = ("text-to-image",)
     features = Features(
         {

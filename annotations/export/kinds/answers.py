@@ -38,7 +38,8 @@ class AnswersKind(ExportKind):
         "trajectories that stood on the left and on the right."
     )
     counted = (*FORMS, "decided")
-    carries = (*FORMS, "decision")
+    forms = tuple(FORMS)
+    acts = ("decision",)
     features = Features(
         {
             "project": Value("string"),

@@ -31,7 +31,8 @@ class DrawSft(ExportKind):
     )
     counted = COUNTED
     advice = "submit annotations that call drawings right or rate them good"
-    carries = ("choice", "rating", "text", "preference", "facts", "decision")
+    forms = ("choice", "rating", "text", "preference", "facts")
+    acts = ("decision",)
     tasks = ("text-to-image",)
     features = Features(DRAWING)
 

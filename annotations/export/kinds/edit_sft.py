@@ -29,7 +29,8 @@ class EditSft(ExportKind):
     )
     counted = COUNTED
     advice = "rate edited images good"
-    carries = ("choice", "rating", "preference", "facts", "decision")
+    forms = ("choice", "rating", "preference", "facts")
+    acts = ("decision",)
     tasks = ("image-to-image",)
     features = Features({**DRAWING, "source": Picture(), "source_codes": CODES})
 

@@ -35,7 +35,8 @@ class ImagePref(ExportKind):
     )
     counted = ("preference", "best", "ranking", "rating", ACROSS, "decided")
     advice = "compare drawings, choose the best, or rate several of one prompt"
-    carries = ("preference", "best", "ranking", "rating", "decision")
+    forms = ("preference", "best", "ranking", "rating")
+    acts = ("decision",)
     tasks = ("text-to-image",)
     features = Features(
         {

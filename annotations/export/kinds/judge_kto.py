@@ -52,7 +52,8 @@ class JudgeKto(ExportKind):
     )
     counted = ("true", "false", "decided")
     advice = "submit annotations that say whether verdicts are right"
-    carries = ("choice", "rating", "text", "decision")
+    forms = ("choice", "rating", "text")
+    acts = ("decision",)
     tasks = ("image-text-to-text",)
     trl = "KTOTrainer"
     features = Features(

@@ -63,7 +63,8 @@ class JudgePref(ExportKind):
     )
     counted = ("person", "sampled", "decided")  # who wrote what is chosen
     advice = "submit annotations that correct a reflection"
-    carries = ("choice", "rating", "text", "verdict", "decision")
+    forms = ("choice", "rating", "text")
+    acts = ("verdict", "decision")
     tasks = ("image-text-to-text",)
     trl = "DPOTrainer"
     features = Features(

@@ -53,7 +53,8 @@ class JudgeSft(ExportKind):
     )
     counted = ("person", "sampled", "yes", "no", "decided")
     advice = f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}"
-    carries = ("choice", "rating", "text", "verdict", "decision")
+    forms = ("choice", "rating", "text")
+    acts = ("verdict", "decision")
     tasks = ("image-text-to-text",)
     trl = "SFTTrainer"
     features = Features(

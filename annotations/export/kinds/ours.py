@@ -33,7 +33,8 @@ class Ours(ExportKind):
     )
     counted = ("annotated", "annotations")
     advice = "draw something first"
-    carries = (*FORMS, "decision", "branch", "verdict", "plan")
+    forms = tuple(FORMS)
+    acts = ("decision", "branch", "verdict", "plan")
     everything = True
     features = Features(
         {

@@ -31,7 +31,8 @@ class Prompts(ExportKind):
     )
     counted = ("scored", "known")
     advice = "draw something first"
-    carries = ("choice", "rating", "facts", "branch", "decision")
+    forms = ("choice", "rating", "facts")
+    acts = ("branch", "decision")
     everything = True
     tasks = ("text-to-image",)
     trl = "GRPOTrainer"

@@ -50,7 +50,8 @@ class RedrawSft(ExportKind):
     )
     counted = ("corrected", *COUNTED)
     advice = "say that a no is right, and that the next drawing is"
-    carries = ("choice", "rating", "text", "preference", "facts", "verdict", "decision")
+    forms = ("choice", "rating", "text", "preference", "facts")
+    acts = ("verdict", "decision")
     tasks = ("image-to-image",)
     features = Features(
         {

@@ -43,7 +43,8 @@ class Reward(ExportKind):
     )
     counted = ("score", "fact", "pair", "decided")
     advice = "rate or compare drawings"
-    carries = ("choice", "rating", "preference", "best", "ranking", "facts", "decision")
+    forms = ("choice", "rating", "preference", "best", "ranking", "facts")
+    acts = ("decision",)
     tasks = ("image-to-text",)
     features = Features(
         {

@@ -49,7 +49,8 @@ class ThoughtPref(ExportKind):
     )
     counted = ("correction", "branch", "decided")
     advice = "correct plans"
-    carries = ("rating", "text", "plan", "branch", "decision")
+    forms = ("rating", "text")
+    acts = ("plan", "branch", "decision")
     everything = True
     tasks = ("text-generation",)
     trl = "DPOTrainer"

@@ -29,7 +29,8 @@ class ThoughtSft(ExportKind):
     )
     counted = ("correction", "rating", "branch", "decided")
     advice = "correct plans, or rate them good"
-    carries = ("rating", "text", "plan", "branch", "decision")
+    forms = ("rating", "text")
+    acts = ("plan", "branch", "decision")
     everything = True  # branches that nobody was asked about
     tasks = ("text-generation",)
     trl = "SFTTrainer"

@@ -88,7 +88,8 @@ class TrajectoryKind(ExportKind):
     )
     counted = ("annotated", "branch", "edited by a person", "skipped", "flagged", "decided")
     advice = "draw something first"
-    carries = (*FORMS, "branch", "plan", "verdict", "skip", "flag", "decision")
+    forms = tuple(FORMS)
+    acts = ("branch", "plan", "verdict", "skip", "flag", "decision")
     everything = True
     tasks = ("text-to-image", "image-text-to-text")
     features = Features(

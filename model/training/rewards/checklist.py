@@ -4,8 +4,8 @@ from model.backends.contract import Domain
 from model.training.rewards.critic import asking
 from model.training.rewards.registry import Reward
 
-WHICH = "MODEL"
+ARGUMENT = "MODEL"
 
 
-def opened(source: str) -> Reward:
+def create_reward(source: str) -> Reward:
     return asking(source, Domain().facts)

@@ -17,7 +17,7 @@ from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import Assessment, Reward
 from model.trajectory import Trajectory
 
-WHICH = "MODEL"
+ARGUMENT = "MODEL"
 
 
 @lru_cache(maxsize=2)
@@ -48,5 +48,5 @@ def asking(source: str, asked: Callable[[str], Sequence[str]]) -> Reward:
     return assess
 
 
-def opened(source: str) -> Reward:
+def create_reward(source: str) -> Reward:
     return asking(source, whole)

@@ -1,8 +1,8 @@
-"""Rewards by name: a module of this package is a reward, under the module's name.
+"""Rewards by name: a module of this package is a reward under the module's name, but for NOT_REWARDS.
 
-It has a function `assess`, or, where it needs to know which (a folder, a model's id), a function `opened` that makes
-one. It is imported where it is chosen: `--reward verifier:1`, or several with weights: `--reward verifier:1
-reward_model:FOLDER:0.5`.
+It has a function `assess(trajectory, pictures) -> Assessment`, or, where it takes an argument (a folder, a model's id),
+`create_reward(argument) -> Reward` and a constant ARGUMENT, which names the argument in messages. A module is imported
+when it is chosen: `--reward verifier:1`, or several with weights: `--reward verifier:1 reward_model:FOLDER:0.5`.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from model.training.rewards.janus_pro_r1 import RewardError
 from model.trajectory import Trajectory
 
 PARTS = {"both": (True, True), "drawing": (True, False), "judging": (False, True)}  # R_Gen, R_Comp
-NOT_REWARDS = ("janus_pro_r1", "policy_loss", "registry", "reward_network")
+NOT_REWARDS = ("janus_pro_r1", "registry", "reward_network")
 DEFAULT = {"verifier": 1.0}
 RIGHT = 0.5  # from which fit on an image counts as right
 
@@ -40,7 +40,7 @@ Reward = Callable[[Trajectory, Sequence[np.ndarray]], Assessment]  # pictures: (
 @dataclass(frozen=True)
 class RewardChoice:
     """What `--reward` chooses: parts of a trajectory's reward, and the weights of the rewards behind R_QA, each by its
-    name and, behind a colon, which."""
+    name and, behind a colon, its argument."""
 
     drawing: bool  # R_Gen counts
     judging: bool  # R_Comp counts
@@ -61,7 +61,7 @@ def reward_names() -> list[str]:
 
 def read_choice(text: str) -> RewardChoice:
     """`both`, `drawing` or `judging`, and rewards with their weights, separated by blanks or commas: `NAME`,
-    `NAME:WEIGHT`, `NAME:WHICH` or `NAME:WHICH:WEIGHT`. Raises RewardError."""
+    `NAME:WEIGHT`, `NAME:ARGUMENT` or `NAME:ARGUMENT:WEIGHT`. Raises RewardError."""
     parts = PARTS["both"]
     weights: dict[str, float] = {}
     for word in filter(None, re.split(r"[\s,]+", text)):
@@ -69,8 +69,8 @@ def read_choice(text: str) -> RewardChoice:
         if word in PARTS:
             parts = PARTS[word]
         elif name in reward_names():
-            which, weight = _which_and_weight(rest)
-            weights[f"{name}:{which}" if which else name] = _checked(word, name, which, weight)
+            argument, weight = _argument_and_weight(rest)
+            weights[f"{name}:{argument}" if argument else name] = _checked(word, name, argument, weight)
         else:
             raise RewardError(
                 f"there is no reward {name}; give {', '.join(PARTS)}, or one of: {', '.join(reward_names())}"
@@ -78,11 +78,11 @@ def read_choice(text: str) -> RewardChoice:
     return RewardChoice(*parts, weights or DEFAULT)
 
 
-def _which_and_weight(text: str) -> tuple[str, float]:
-    """`WHICH:WEIGHT`, either of which may be missing."""
-    which, _, last = text.rpartition(":")
+def _argument_and_weight(text: str) -> tuple[str, float]:
+    """`ARGUMENT:WEIGHT`, either of which may be missing."""
+    argument, _, last = text.rpartition(":")
     try:
-        return which, float(last)
+        return argument, float(last)
     except ValueError:
         return text, 1.0
 
@@ -91,18 +91,19 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"model.training.rewards.{name}")
 
 
-def _checked(word: str, name: str, which: str, weight: float) -> float:
+def _checked(word: str, name: str, argument: str, weight: float) -> float:
     """The weight. Raises RewardError."""
-    expected = f"{name}:{_module(name).WHICH}" if hasattr(_module(name), "opened") else name
-    if not 0 < weight < math.inf or bool(which) != (":" in expected):
+    expected = f"{name}:{_module(name).ARGUMENT}" if hasattr(_module(name), "create_reward") else name
+    if not 0 < weight < math.inf or bool(argument) != (":" in expected):
         raise RewardError(f"got {word}, wanted a name and a weight above 0, such as {expected}:1")
     return weight
 
 
 def open_reward(name: str) -> Reward:
-    """A reward by its name and, behind a colon, which. Raises what opening it raises."""
-    module_name, _, which = name.partition(":")
-    return _module(module_name).opened(which) if which else _module(module_name).assess
+    """A reward by its name and, behind a colon, its argument. Raises what creating it raises."""
+    module_name, _, argument = name.partition(":")
+    module = _module(module_name)
+    return module.create_reward(argument) if argument else module.assess
 
 
 def weighted_reward(weights: Mapping[str, float]) -> Reward:

@@ -9,10 +9,10 @@ from model.training.rewards.registry import Assessment, Reward
 from model.training.rewards.reward_network import open_reward_network
 from model.trajectory import Trajectory
 
-WHICH = "FOLDER"
+ARGUMENT = "FOLDER"
 
 
-def opened(folder: str) -> Reward:
+def create_reward(folder: str) -> Reward:
     """Raises CheckpointError for a folder that is no reward model."""
     network = open_reward_network(folder)
 
