@@ -55,6 +55,14 @@ def test_prompts_are_of_words_that_the_tokenizer_knows_and_some_say_what_was_wro
     assert tokenizer.unk_token_id in tokenizer("a red elephant")["input_ids"]
 
 
+def test_every_object_that_it_learns_fills_one_patch_of_the_transformer():
+    for seed in range(60):
+        _, codes = example(random.Random(seed))
+        places = np.array(codes).reshape(4, 2, 4, 2).swapaxes(1, 2).reshape(16, 4)
+        assert all(not place.any() or (place - place[0] == range(4)).all() for place in places)
+        assert places.any()
+
+
 def test_a_run_that_is_cut_goes_on_as_it_was_and_its_pipeline_opens_as_a_backend(tiny_checkpoint: Path, tmp_path: Path):
     settings = PainterTrainingSettings(steps=4, batch=4, save_every=2, evaluate_every=0, evaluate_prompts=6, warmup=0)
     logs = []

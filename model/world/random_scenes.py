@@ -67,28 +67,29 @@ def _sample_hard(rng: random.Random) -> Description:
             return description
 
 
-def sample_scene(rng: random.Random, description: Description) -> Scene:
+def sample_scene(rng: random.Random, description: Description, spacing: int = 1) -> Scene:
     """A scene that satisfies the description exactly and shows nothing else.
 
-    Places are uniform among the valid ones. A group whose colour is free gets one random colour for all its
-    objects.
+    Places are uniform among the valid ones, columns and rows multiples of `spacing` cells. A group whose colour is free
+    gets one random colour for all its objects.
     """
     items = []
-    for group, places in zip(description.groups, sample_places(rng, description), strict=True):
+    for group, places in zip(description.groups, sample_places(rng, description, spacing), strict=True):
         colour = group.colour or rng.choice(tuple(COLOURS))
         items += [Item(group.noun, colour, column, row) for column, row in places]
     return Scene(tuple(items))
 
 
-def sample_places(rng: random.Random, description: Description) -> list[list[Place]]:
-    """A place for every object of every group, uniform among the valid arrangements.
+def sample_places(rng: random.Random, description: Description, spacing: int = 1) -> list[list[Place]]:
+    """A place for every object of every group, uniform among the valid arrangements of multiples of `spacing`.
 
     Whole arrangements are drawn at random until one is valid: that is what keeps the choice uniform.
     """
     owners = [index for index, group in enumerate(description.groups) for _ in range(group.count)]
     draws = np.random.default_rng(rng.getrandbits(64))
     while True:
-        tries = draws.integers(0, LAST + 1, (min(2048, 8 * 4 ** len(owners)), len(owners), 2))  # column, row
+        shape = (min(2048, 8 * 4 ** len(owners)), len(owners), 2)  # column, row
+        tries = spacing * draws.integers(0, LAST // spacing + 1, shape)
         valid = np.flatnonzero(_valid(tries, owners, description.relations))
         if valid.size:
             break

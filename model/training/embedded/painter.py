@@ -33,7 +33,7 @@ from model.world.random_scenes import sample_scene
 from model.world.reasons import write_reason
 from model.world.scene import Scene, render
 from model.world.splits import GENEVAL, held_out_prompts, sample_training
-from model.world.sprites import COLOURS, NOUNS
+from model.world.sprites import CELL, COLOURS, NOUNS, SPRITE
 from model.world.verifier import accepted, check, read
 
 SHARES = (3, 5, 4, 4, 6, 6, 1, 1)  # of the categories, in their order
@@ -41,33 +41,34 @@ REASONS = 0.25  # share of prompts with what a critic said of a draft
 REWORDED = 0.1  # share of prompts in a person's words
 UNCONDITIONAL = 0.1  # share without a prompt, for classifier-free guidance
 TIMES = 1.1, 1.1  # mean and standard deviation of logit(t)
-FACTORS = len(NOUNS) + 1, len(COLOURS) + 1, 5  # classes of nouns, colours and quadrants; 0: nothing is there
+FACTORS = len(NOUNS) + 1, len(COLOURS) + 1  # classes of nouns and colours; 0: nothing is there
+PLACE = SPRITE // CELL  # cells along one side of a sprite: a patch of the transformer, in which an object stands
 NAMING = 0.1  # weight of their cross-entropy
 Result = TypeVar("Result")
-DRAWN_IN = 12  # steps in which the prompts of the evaluation are drawn
+DRAWN_IN = 20  # steps in which the prompts of the evaluation are drawn
 
 
 @dataclass(frozen=True)
 class PainterTrainingSettings:
     """One run's choices; written into the checkpoint's provenance."""
 
-    steps: int = 8000
-    batch: int = 32  # images per step
+    steps: int = 10000
+    batch: int = 128  # images per step
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100  # steps
     decay: float = 0.3  # share of the steps over which the rate decays, the last ones
-    average: float = 0.999  # decay of the moving average
-    save_every: int = 100  # steps
-    evaluate_every: int = 200  # steps
+    average: float = 0.995  # decay of the moving average
+    save_every: int = 250  # steps
+    evaluate_every: int = 500  # steps
     evaluate_prompts: int = 60
     seed: int = 0
     threads: int = 1
 
 
 class FlowBatch(NamedTuple):
-    """Clean latents (B, C, H, W) and what they show (B, H · W, 3), noise of the latents' shape, times (B,), token ids
-    and mask (B, L)."""
+    """Clean latents (B, C, H, W) and what their patches of 2×2 show (B, H · W / 4, 2), noise of the latents' shape, times
+    (B,), token ids and mask (B, L)."""
 
     latents: torch.Tensor
     factors: torch.Tensor
@@ -121,14 +122,14 @@ class FlowLoss:
         error, entropy = network(batch)
         loss, named = error.sum() / totals["images"], entropy.sum() / totals["images"]
         noisy = error[batch.times > 0.7].sum() / totals["noisy"]
-        return loss + NAMING * named, {"loss": loss, "loss_noisy": noisy, "entropy": named}
+        return loss + NAMING * named, {"loss": loss, "loss_noisy": noisy, "cross_entropy": named}
 
 
 def example(rng: random.Random) -> tuple[str, tuple[int, ...]]:
     """A prompt, maybe with what was wrong with a draft, or none; the codes of a scene that is right."""
     [category] = rng.choices(CATEGORIES, SHARES)
     description = sample_training(rng, category)
-    scene = sample_scene(rng, description)
+    scene = sample_scene(rng, description, PLACE)
     return _prompt(rng, description, scene), patch_codes(render(scene))
 
 
@@ -149,10 +150,10 @@ def flow_batch(pipeline: PixArtSigmaPipeline, seed: int, step: int, numbers: Seq
     rows = pipeline.vae.quantize.embedding.weight.detach()
     side = pipeline.transformer.config.sample_size
     codes = torch.tensor([codes for _, codes in examples], device=rows.device)
-    latents, sprites = rows[codes].view(len(codes), side, side, -1).permute(0, 3, 1, 2), (codes - 1).clamp(min=0)
-    colours = FACTORS[1]
-    shown = torch.stack([sprites // (4 * (colours - 1)), sprites // 4 % (colours - 1), sprites % 4], -1) + 1
-    factors = shown * (codes > 0)[..., None]
+    latents = rows[codes].view(len(codes), side, side, -1).permute(0, 3, 1, 2)
+    corners = codes.view(len(codes), side, side)[:, ::PLACE, ::PLACE].flatten(1)
+    sprites = (corners - 1).clamp(min=0) // PLACE**2
+    factors = (torch.stack([sprites // len(COLOURS), sprites % len(COLOURS)], -1) + 1) * (corners > 0)[..., None]
     draws = np.random.default_rng([seed % 2**32, step, *numbers])
     noise = torch.tensor(draws.standard_normal(latents.shape, dtype=np.float32), device=rows.device)
     mean, deviation = TIMES
@@ -186,7 +187,7 @@ def drawn(pipeline: PixArtSigmaPipeline, prompts: Sequence[str], seed: int, guid
     return images.swapaxes(2, 3).reshape(len(prompts), side * patch, side * patch, 3)
 
 
-def measured(pipeline: PixArtSigmaPipeline, count: int, guidance: float = 3.0) -> dict[str, float]:
+def measured(pipeline: PixArtSigmaPipeline, count: int, guidance: float = 2.0) -> dict[str, float]:
     """Share of right drawings of held-out GenEval-like prompts, by category, and share of facts that hold."""
     descriptions = held_out_prompts(count, GENEVAL)
     images = drawn(pipeline, [write(description) for description in descriptions], 0, guidance)

@@ -3,7 +3,8 @@
 Its latents are the rows of the embedded Janus network's codebook, one for each 8×8 patch of the world, moved and scaled
 by an affine map so that the blank patch is 0 and sprites have unit variance in every channel. The map is absorbed by
 the convolutions on both sides of the quantiser, so diffusers' VQModel, which takes the nearest row before it decodes,
-paints with the weights of that codec, and what a sampler leaves of the noise does not show.
+paints with the weights of that codec, and what a sampler leaves of the noise does not show. The transformer's own patches
+are as large as a sprite, 2×2 latents: it knows objects in 4×4 places, where the world has 7×7 that overlap.
 """
 
 import random
@@ -20,12 +21,11 @@ from model.world.language import CATEGORIES, reword, write
 from model.world.patches import PATCHES
 from model.world.random_scenes import sample_description, sample_scene
 from model.world.reasons import write_reason
-from model.world.sprites import CELLS, SIZE
+from model.world.sprites import CELL, CELLS, SIZE, SPRITE
 from model.world.verifier import check, read
 
 MOST_TOKENS = 48  # of a prompt and what a critic said of a draft
 PAD, EOS, UNKNOWN = "<pad>", "</s>", "<unk>"
-NEAR = 3.0  # of queries and keys that look for a neighbour: about e³ times as much weight as what is beside it
 STEPS_SHIFT = 3.0  # of the noise levels at which an image is drawn: most of them where its contents are decided
 
 _NAMES = (
@@ -77,7 +77,7 @@ def new_pipeline(
         cross_attention_dim=hidden,
         caption_channels=text_hidden,
         sample_size=CELLS,
-        patch_size=1,
+        patch_size=SPRITE // CELL,
         interpolation_scale=1,
     )
     start_transformer(transformer)
@@ -89,8 +89,7 @@ def new_pipeline(
 
 @torch.no_grad()
 def start_transformer(transformer: PixArtTransformer2DModel) -> None:
-    """Variance kept within a layer; every residual branch begins closed, as in DiT (Peebles and Xie, 2023, §3.2); two
-    heads of a layer begin with a neighbour each, to the sides or above and below."""
+    """Variance kept within a layer; every residual branch begins closed, as in DiT (Peebles and Xie, 2023, §3.2)."""
     for module in transformer.modules():
         if isinstance(module, torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=module.in_features**-0.5)
@@ -98,46 +97,10 @@ def start_transformer(transformer: PixArtTransformer2DModel) -> None:
                 torch.nn.init.zeros_(module.bias)
     torch.nn.init.zeros_(transformer.adaln_single.linear.weight)
     torch.nn.init.zeros_(transformer.proj_out.weight)
-    positions, latents = transformer.pos_embed.pos_embed, transformer.pos_embed.proj
-    head_size = transformer.config.attention_head_dim
-    kept = [dim for waves in position_dims(transformer.inner_dim, head_size) for pair in waves for dim in pair]
-    latents.weight[kept] = 0  # else a place would look like itself more than like its neighbour
-    latents.bias[kept] = 0
-    mean = float(positions.mean() / positions.std())
-    for number, block in enumerate(transformer.transformer_blocks):
-        for head, step in enumerate((1, -1)):
-            look_aside(block.attn1, head, (0, step) if number % 2 else (step, 0), mean)
+    for block in transformer.transformer_blocks:
         torch.nn.init.zeros_(block.scale_shift_table[2])
         torch.nn.init.zeros_(block.scale_shift_table[5])
         torch.nn.init.zeros_(block.attn2.to_out[0].weight)
-
-
-def look_aside(attention: torch.nn.Module, head: int, offset: tuple[int, int], mean: float) -> None:
-    """Queries and keys of a head by which every place attends to the one at an offset (rows, columns) from it.
-
-    Of the sine positions that PixArt adds to its latents the fastest waves of both axes are taken, which a linear map
-    turns by the offset; `mean` is theirs. From random heads, objects did not hold together after 500 steps.
-    """
-    width, size = attention.to_q.in_features, attention.inner_dim // attention.heads
-    own, dims = slice(head * size, (head + 1) * size), position_dims(width, size)
-    frequencies = 10000.0 ** (-4 * torch.arange(size // 4) / width)
-    for projection, turned in ((attention.to_q, offset), (attention.to_k, (0, 0))):
-        chosen = torch.zeros(size, width)
-        for axis, shift in enumerate(reversed(turned)):
-            for wave, frequency in enumerate(frequencies):
-                (sine, cosine), angle = dims[axis][wave], frequency * shift
-                row = 2 * (axis * len(frequencies) + wave)
-                chosen[row, sine], chosen[row, cosine] = angle.cos(), angle.sin()
-                chosen[row + 1, sine], chosen[row + 1, cosine] = -angle.sin(), angle.cos()
-        projection.weight[own] = NEAR * chosen
-        projection.bias[own] = NEAR * mean * chosen.sum(1)  # which the norm before them takes away
-
-
-def position_dims(width: int, size: int) -> list[list[tuple[int, int]]]:
-    """Sine and cosine of the fastest `size` / 4 waves of columns, and of rows, among `width` channels, as diffusers'
-    get_2d_sincos_pos_embed has them."""
-    quarter = width // 4
-    return [[(2 * axis * quarter + n, (2 * axis + 1) * quarter + n) for n in range(size // 4)] for axis in (0, 1)]
 
 
 def new_tokenizer() -> PreTrainedTokenizerFast:
