@@ -25,7 +25,7 @@ from studio.gallery import page as gallery
 from studio.header import masthead
 from studio.image import page as image
 from studio.inference.checkpoints import Checkpoints
-from studio.inference.waiting_line import AT_ONCE
+from studio.inference.request_queue import AT_ONCE
 from studio.moderation import page as moderation
 from studio.page_list import PAGES
 from studio.people import page as people

@@ -32,7 +32,7 @@ from studio.http.temp_files import process_folder, remove_old
 from studio.inference import served_copies
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.live_drawings import LiveDrawings
-from studio.inference.live_events import LINE
+from studio.inference.live_events import DRAW_QUEUE
 from studio.pages import build
 from studio.settings import Settings, SettingsError
 from studio.sharing.share_links import ShareLinks
@@ -68,7 +68,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
         demo.launch(
             server_name=settings.host,
             server_port=settings.port,
-            max_threads=LINE["concurrency_limit"] + OTHERS,  # who watches a drawing takes one
+            max_threads=DRAW_QUEUE["concurrency_limit"] + OTHERS,  # who watches a drawing takes one
             prevent_thread_lock=True,
             share=False,
             quiet=True,
@@ -105,9 +105,9 @@ def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionS
     messages = ProcessMessages.of(store)
     limits = Limits(shared=messages.shared) if settings.limits and not is_local(settings) else None
     if limits is not None:
-        messages.share("limits", limits.news, limits.hear)
+        messages.share("limits", limits.usage_delta, limits.merge_remote_usage)
     removals = served_copies.Removals.of(store)
-    messages.share("removed", removals.news, removals.hear)
+    messages.share("removed", removals.removals_delta, removals.apply_remote_removals)
     cached = PageCache(CompressedAnswers(ExceptionLog(app)), settings, Look(styles, head()))
     pages = ShareLinks(cached, settings, store)
     app = RateLimiter(pages, settings, limits, AccountCookies(store), sessions)

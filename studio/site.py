@@ -24,7 +24,7 @@ from annotations.schema.project import Role
 from studio.access import API, changes_nothing, role_for
 from studio.http.bodies import refusal
 from studio.http.request_errors import CheckedBlocks
-from studio.inference.live_events import LINE
+from studio.inference.live_events import DRAW_QUEUE
 
 CAPACITY = 1000  # sessions of visitors; the oldest are forgotten first
 CAPACITY_KEPT = 2000  # of people who have signed in
@@ -129,7 +129,7 @@ class SessionStates(StateHolder):
             called = self.blocks.fns.get(index)
         else:
             called = next((fn for fn in self.blocks.fns.values() if fn.api_name == name), None)
-        return called is not None and called.concurrency_id == LINE["concurrency_id"]
+        return called is not None and called.concurrency_id == DRAW_QUEUE["concurrency_id"]
 
     def any_of(self, address: str) -> bool:
         """Whether a page is open at an address, or was lately."""

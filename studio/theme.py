@@ -22,7 +22,7 @@ from studio.page_list import PAGES
 STUDIO = Path(__file__).parent
 ASSETS = STUDIO / "assets"
 # Folders whose styles no page of a visitor needs, and those of visitors' pages, which no other one of them needs.
-DESKS = (
+NOT_FOR_VISITORS = (
     *("annotate", "arena", "calibration", "components/forms", "components/keys", "components/plots", "datasets"),
     *("moderation", "people", "projects", "results", "review", "training"),
 )
@@ -110,7 +110,7 @@ def styles(path: str) -> str:
     other pages."""
     role = {page.path: page.role for page in PAGES}[path]
     others = [folder for folder, page in VISITORS.items() if page != path]
-    left_out = [STUDIO / folder for folder in (*DESKS, *others)] if role is Role.VISITOR else []
+    left_out = [STUDIO / folder for folder in (*NOT_FOR_VISITORS, *others)] if role is Role.VISITOR else []
     files = [STUDIO / name for name in STYLE_SHEETS]
     texts = [file.read_text("utf-8") for file in files if not {file.parent, file.with_suffix("")} & {*left_out}]
     return SPACES.sub(lambda found: found[1] or " ", COMMENT.sub("", "".join(texts))).strip()

@@ -149,7 +149,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def desk(store: Store) -> AnnotateHandlers:
+def handlers(store: Store) -> AnnotateHandlers:
     """Where they annotate, in a studio that is open to everybody."""
     return AnnotateHandlers(store, Settings(mode=Mode.PUBLIC))
 

@@ -88,8 +88,8 @@ def test_an_object_is_changed_behind_the_models_back(page: Page, server: Server)
     page.wait_for_function("() => !document.querySelector('#timeline .ending .link')")
     expect(page.locator("#timeline .ending .copy").first).to_be_visible()
     with server.store() as store:
-        tripped = [store.trajectory(each.id) for each in store.trajectories(limit=5) if each.parent_id == recorded]
-    origins = [origin for image in tripped[0].images for origin in image.origins]
+        perturbed = [store.trajectory(each.id) for each in store.trajectories(limit=5) if each.parent_id == recorded]
+    origins = [origin for image in perturbed[0].images for origin in image.origins]
     changed = origins.count(Origin.PERSON)
     assert changed > 0
     expect(page.locator("#timeline .forced")).to_have_count(changed)

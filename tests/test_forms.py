@@ -88,22 +88,22 @@ def test_each_form_is_one_class_in_a_file_of_its_own_and_one_widget(form):
     assert f"WIDGETS.{form.name} =" in (STUDIO / "components" / "forms" / f"{form.name}.js").read_text("utf-8")
 
 
-def answer(store: Store, desk: AnnotateHandlers, who: str, project: str, filled: dict) -> None:
+def answer(store: Store, handlers: AnnotateHandlers, who: str, project: str, filled: dict) -> None:
     request = by(store, who, project=project)
-    view = desk.start(request)
-    assert desk.submit(project, view.token, json.dumps(filled), request).note == ""
+    view = handlers.start(request)
+    assert handlers.submit(project, view.token, json.dumps(filled), request).note == ""
 
 
 @pytest.fixture
-def worked(store, desk) -> Store:
+def worked(store, handlers) -> Store:
     """Two projects, that have all forms between them, in which two people answer one item each."""
     ids = [store.save(*aha(number), owner="visitor") for number in range(2)]
     for project, item in ((NINE, NewItem(ids[0])), (PAIRS, NewItem(*ids))):
         store.create_project(project)
         store.add_items(project.id, [item])
     for who, filled in (("ada", FILLED), ("bob", OTHERWISE)):
-        answer(store, desk, who, "nine", filled)
-        answer(store, desk, who, "pairs", {"all": {"alignment": "tie", "comment": "Alike."}})
+        answer(store, handlers, who, "nine", filled)
+        answer(store, handlers, who, "pairs", {"all": {"alignment": "tie", "comment": "Alike."}})
     return store
 
 

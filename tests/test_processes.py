@@ -29,7 +29,7 @@ from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
 from model.events import Event, SegmentFinished, replay
 from model.trajectory import StopReason
-from studio.http.limits import HEARD_FOR, MAX_RUNNING, RATES, LimitError, Limits
+from studio.http.limits import MAX_RUNNING, RATES, REMOTE_TTL, LimitError, Limits
 from studio.inference import served_copies
 from studio.inference.live_drawings import SILENT, LiveDrawings
 from studio.inference.live_events import PageVisit, following
@@ -183,7 +183,7 @@ def test_what_a_visitor_uses_up_at_one_studio_counts_at_the_other(studios: list[
     now = [0.0]
     a, b = (Limits(lambda: now[0], shared=True) for _ in studios)
     for store, limits in zip(studios, (a, b), strict=True):
-        ProcessMessages.of(store).share("limits", limits.news, limits.hear)
+        ProcessMessages.of(store).share("limits", limits.usage_delta, limits.merge_remote_usage)
     first, second = map(ProcessMessages.of, studios)
     for _ in range(int(RATES["drawings"].burst)):
         a.take("drawings", "192.0.2.1")
@@ -196,7 +196,7 @@ def test_what_a_visitor_uses_up_at_one_studio_counts_at_the_other(studios: list[
         with pytest.raises(LimitError, match="under way already"), b.during("drawings", "192.0.2.1"):
             pass
         b.take("drawings", "192.0.2.2")
-    now[0] += HEARD_FOR + 1
+    now[0] += REMOTE_TTL + 1
     with b.during("drawings", "192.0.2.1"):  # what was said of a process that is silent no longer counts
         b.take("drawings", "192.0.2.1")
 
@@ -205,7 +205,7 @@ def test_wrong_passwords_at_one_studio_delay_tries_at_the_other(studios: list[St
     moment = studios[0].clock()
     a, b = (SignIn(store, lambda: moment) for store in studios)
     for store, sign_in in zip(studios, (a, b), strict=True):
-        ProcessMessages.of(store).share("sign-ins", sign_in.news, sign_in.hear)
+        ProcessMessages.of(store).share("sign-ins", sign_in.failures_delta, sign_in.merge_remote_failures)
     for _ in range(TRIES):
         with pytest.raises(SignInError, match="do not open an account"):
             a("ada", "a wrong password", origin="192.0.2.1")
@@ -224,7 +224,7 @@ def test_the_files_of_a_deleted_drawing_are_removed_at_all_studios(studios: list
     served_copies.note(b, "run", copy)
     for store in studios:
         removals = served_copies.Removals.of(store)
-        ProcessMessages.of(store).share("removed", removals.news, removals.hear)
+        ProcessMessages.of(store).share("removed", removals.removals_delta, removals.apply_remote_removals)
     served_copies.remove(a, "run")
     assert copy.exists()
     for store in studios:

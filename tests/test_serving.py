@@ -51,7 +51,7 @@ from model.training.rollouts import Prompt as GroupPrompt
 from model.training.trajectory_sequences import trajectory_sequences
 from model.trajectory import Image, Origin, Parent, Sampling, Segment, StopReason, Trajectory
 from studio.components import render
-from studio.inference.waiting_line import QueueFull
+from studio.inference.request_queue import QueueFull
 from studio.main import drawing
 from studio.settings import Settings
 

@@ -44,12 +44,12 @@ def fill(store: Store, count: int, use: ItemPurpose = ItemPurpose.WORK, **change
     return ids
 
 
-def prepare(desk: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace) -> None:
-    desk.prepare("one-each", view.token, request)
+def prepare(handlers: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace) -> None:
+    handlers.prepare("one-each", view.token, request)
 
 
-def submit(desk: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace) -> AnnotateView:
-    return desk.submit("one-each", view.token, filled(view.token, "yes", 4), request)
+def submit(handlers: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace) -> AnnotateView:
+    return handlers.submit("one-each", view.token, filled(view.token, "yes", 4), request)
 
 
 def item_of(view: AnnotateView) -> int:
@@ -71,111 +71,111 @@ def test_what_was_fetched_ahead_is_what_would_have_come(tmp_path, segments):
     assert len(seen[0]) == 3 * sum(segment.kind == "reflection" for segment in segments)
 
 
-def work_through(desk: AnnotateHandlers, request: SimpleNamespace, *, ahead: bool) -> list[AnnotateView]:
+def work_through(handlers: AnnotateHandlers, request: SimpleNamespace, *, ahead: bool) -> list[AnnotateView]:
     """All that is shown until nothing waits, without the keys, which are another each time."""
-    view, views = desk.start(request), []
+    view, views = handlers.start(request), []
     while view.token:
         if ahead:
-            prepare(desk, view, request)
-        view = submit(desk, view, request)
+            prepare(handlers, view, request)
+        view = submit(handlers, view, request)
         shown = view.sheet and view.sheet | {"key": ""}
         views.append(view._replace(token=view.token and ItemToken.read(view.token)[:2], sheet=shown))
     return views
 
 
-def test_a_submit_takes_what_was_fetched_and_its_time_begins_then(store, desk, monkeypatch):
+def test_a_submit_takes_what_was_fetched_and_its_time_begins_then(store, handlers, monkeypatch):
     store.create_project(ONE_EACH)
     fill(store, 3, segments=SHORT)
     ada = by(store, "ada")
-    first = desk.start(ada)
-    prepare(desk, first, ada)
+    first = handlers.start(ada)
+    prepare(handlers, first, ada)
     assert queue_checks.held_leases(store) == 2
-    fetched = desk.ahead[ada.session_hash].laid
+    fetched = handlers.ahead[ada.session_hash].laid
     monkeypatch.setattr(assignment, "claim", None)  # nothing needs to be asked for
     now = time.time()
-    second = submit(desk, first, ada)
+    second = submit(handlers, first, ada)
     assert second.stage == fetched.view.stage and item_of(second) == fetched.showing.item
     assert ItemToken.read(second.token).shown_at >= round(now, 1) - 0.1
     assert "1 done" in second.progress and "2 waiting" in second.progress
 
 
-def test_what_became_of_it_meanwhile_is_seen(store, desk):
+def test_what_became_of_it_meanwhile_is_seen(store, handlers):
     store.create_project(ONE_EACH)
     ids = fill(store, 4, segments=SHORT)
     ada, tab = by(store, "ada"), by(store, "ada", "another tab")
-    view = desk.start(ada)
-    prepare(desk, view, ada)
+    view = handlers.start(ada)
+    prepare(handlers, view, ada)
     store.hide(ids[1], by="bob")  # deleted
-    view = submit(desk, view, ada)
+    view = submit(handlers, view, ada)
     assert "2 apples" in view.heading
-    prepare(desk, view, ada)
-    other = desk.start(tab)
-    token = submit(desk, other, tab).token
-    desk.save("one-each", token, filled(token, reason="half a reason"), tab)  # written on
-    view = submit(desk, view, ada)
+    prepare(handlers, view, ada)
+    other = handlers.start(tab)
+    token = submit(handlers, other, tab).token
+    handlers.save("one-each", token, filled(token, reason="half a reason"), tab)  # written on
+    view = submit(handlers, view, ada)
     assert "3 apples" in view.heading and answers(view)["reason_correction"] == "half a reason"
 
 
-def test_what_lapsed_and_was_taken_by_others_is_not_shown(store, desk):
+def test_what_lapsed_and_was_taken_by_others_is_not_shown(store, handlers):
     store.create_project(ONE_EACH)
     fill(store, 3, segments=SHORT)
     moment = datetime.now(UTC)
     store.clock = lambda: moment
     ada, bob = by(store, "ada"), by(store, "bob")
-    view = desk.start(ada)
-    prepare(desk, view, ada)
+    view = handlers.start(ada)
+    prepare(handlers, view, ada)
     moment += timedelta(minutes=9)
-    desk.alive("one-each", view.token, ada)  # of both
+    handlers.alive("one-each", view.token, ada)  # of both
     moment += timedelta(minutes=9)
-    assert all(assignment.holds(store, item, "ada") for item in desk.open[ada.session_hash][1])
+    assert all(assignment.holds(store, item, "ada") for item in handlers.open[ada.session_hash][1])
     moment += timedelta(minutes=2)
-    taken = [desk.start(bob).heading, submit(desk, desk.start(bob), bob).heading]
+    taken = [handlers.start(bob).heading, submit(handlers, handlers.start(bob), bob).heading]
     assert ["0 apples" in taken[0], "1 apples" in taken[1]] == [True, True]
-    assert "2 apples" in submit(desk, view, ada).heading
+    assert "2 apples" in submit(handlers, view, ada).heading
 
 
-def test_a_closed_page_and_another_project_give_both_back(store, desk):
+def test_a_closed_page_and_another_project_give_both_back(store, handlers):
     store.create_project(ONE_EACH)
     store.create_project(dataclasses.replace(ONE_EACH, id="empty", name="Empty"))
     fill(store, 3, segments=SHORT)
     ada = by(store, "ada")
-    for go in (lambda _: desk.leave(ada), lambda view: desk.choose("empty", view.token, ada)):
-        view = desk.start(ada)
-        prepare(desk, view, ada)
+    for go in (lambda _: handlers.leave(ada), lambda view: handlers.choose("empty", view.token, ada)):
+        view = handlers.start(ada)
+        prepare(handlers, view, ada)
         assert queue_checks.held_leases(store) == 2
         go(view)
         assert queue_checks.held_leases(store) == 0
-        assert desk.ahead == {}
+        assert handlers.ahead == {}
 
 
-def test_what_is_done_is_not_given_back_one_by_one_when_the_page_is_closed(store, desk):
+def test_what_is_done_is_not_given_back_one_by_one_when_the_page_is_closed(store, handlers):
     store.create_project(ONE_EACH)
     fill(store, 5, segments=SHORT)
     ada = by(store, "ada")
-    view = desk.start(ada)
+    view = handlers.start(ada)
     for _ in range(3):
-        view = submit(desk, view, ada)
-    name, items = desk.open[ada.session_hash]
+        view = submit(handlers, view, ada)
+    name, items = handlers.open[ada.session_hash]
     assert (name, [*items]) == ("ada", [item_of(view)])
 
 
-def test_nobody_practises_more_than_wanted_because_the_next_is_fetched_ahead(store, desk):
+def test_nobody_practises_more_than_wanted_because_the_next_is_fetched_ahead(store, handlers):
     store.create_project(dataclasses.replace(ONE_EACH, practice=1))
     fill(store, 2, segments=SHORT)
     fill(store, 3, ItemPurpose.PRACTICE, segments=SHORT)
     ada = by(store, "ada")
-    view = desk.start(ada)
+    view = handlers.start(ada)
     assert "for practice;" in view.learnt
-    prepare(desk, view, ada)
-    told = submit(desk, view, ada)
+    prepare(handlers, view, ada)
+    told = submit(handlers, view, ada)
     assert "1 of 1 right" in told.learnt
-    assert "for work" in desk.submit("one-each", told.token, None, ada).heading
+    assert "for work" in handlers.submit("one-each", told.token, None, ada).heading
 
 
-def test_a_page_that_shows_nothing_fetches_nothing(store, desk):
+def test_a_page_that_shows_nothing_fetches_nothing(store, handlers):
     store.create_project(ONE_EACH)
     ada = by(store, "ada")
-    prepare(desk, desk.start(ada), ada)
-    desk.prepare("one-each", None, ada)
-    desk.prepare("one-each", "nonsense", ada)
-    assert desk.ahead == {}
+    prepare(handlers, handlers.start(ada), ada)
+    handlers.prepare("one-each", None, ada)
+    handlers.prepare("one-each", "nonsense", ada)
+    assert handlers.ahead == {}

@@ -55,77 +55,77 @@ def fill(store: Store, project: Project = ONE_EACH, count: int = 2) -> list[str]
     return ids
 
 
-def at(desk: AnnotateHandlers, view: AnnotateView) -> tuple[str, int]:
+def at(handlers: AnnotateHandlers, view: AnnotateView) -> tuple[str, int]:
     showing = ItemToken.read(view.token)
-    return assignment.item_location(desk.store, showing.item)[1], showing.segment
+    return assignment.item_location(handlers.store, showing.item)[1], showing.segment
 
 
-def submit(desk: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace, *answer) -> AnnotateView:
-    return desk.submit("one-each", view.token, filled(view.token, *answer), request)
+def submit(handlers: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace, *answer) -> AnnotateView:
+    return handlers.submit("one-each", view.token, filled(view.token, *answer), request)
 
 
-def test_two_people_are_never_at_the_same_item_where_one_answer_is_wanted(store, desk):
+def test_two_people_are_never_at_the_same_item_where_one_answer_is_wanted(store, handlers):
     first, second = fill(store)
-    ada, bob = (desk.start(by(store, name, project="one-each")) for name in ("ada", "bob"))
-    assert (at(desk, ada)[0], at(desk, bob)[0]) == (first, second)
+    ada, bob = (handlers.start(by(store, name, project="one-each")) for name in ("ada", "bob"))
+    assert (at(handlers, ada)[0], at(handlers, bob)[0]) == (first, second)
     add(store, "cleo", Role.ANNOTATOR, "a long enough one")
-    assert "Nothing waits" in desk.start(by(store, "cleo", project="one-each")).heading
+    assert "Nothing waits" in handlers.start(by(store, "cleo", project="one-each")).heading
 
 
-def test_what_a_page_had_open_goes_to_others_when_it_is_closed(store, desk):
+def test_what_a_page_had_open_goes_to_others_when_it_is_closed(store, handlers):
     [first] = fill(store, count=1)
-    desk.start(by(store, "ada", project="one-each"))
-    assert desk.start(by(store, "bob", project="one-each")).token == ""
-    closed = on_closing(desk.leave, desk.holding)
+    handlers.start(by(store, "ada", project="one-each"))
+    assert handlers.start(by(store, "bob", project="one-each")).token == ""
+    closed = on_closing(handlers.leave, handlers.holding)
     asyncio.run(closed(by(store, "bob", "another")))  # a page that had nothing open
-    assert desk.start(by(store, "bob", project="one-each")).token == ""
+    assert handlers.start(by(store, "bob", project="one-each")).token == ""
     asyncio.run(closed(by(store, "ada")))
-    assert at(desk, desk.start(by(store, "bob", project="one-each")))[0] == first
+    assert at(handlers, handlers.start(by(store, "bob", project="one-each")))[0] == first
 
 
-def test_one_of_two_tabs_that_closes_leaves_the_other_its_item(store, desk):
+def test_one_of_two_tabs_that_closes_leaves_the_other_its_item(store, handlers):
     fill(store, count=1)
     for tab in ("one", "two"):
-        desk.start(by(store, "ada", tab, project="one-each"))
-    desk.leave(by(store, "ada", "one"))
-    assert desk.start(by(store, "bob", project="one-each")).token == ""
-    desk.leave(by(store, "ada", "two"))
-    desk.leave(by(store, "ada", "two"))  # nothing more to leave
-    assert desk.start(by(store, "bob", project="one-each")).token
+        handlers.start(by(store, "ada", tab, project="one-each"))
+    handlers.leave(by(store, "ada", "one"))
+    assert handlers.start(by(store, "bob", project="one-each")).token == ""
+    handlers.leave(by(store, "ada", "two"))
+    handlers.leave(by(store, "ada", "two"))  # nothing more to leave
+    assert handlers.start(by(store, "bob", project="one-each")).token
 
 
-def test_a_page_that_closes_while_the_next_one_opens_leaves_it_its_item(store, desk, monkeypatch):
+def test_a_page_that_closes_while_the_next_one_opens_leaves_it_its_item(store, handlers, monkeypatch):
     fill(store, count=1)
-    desk.start(by(store, "ada", "one", project="one-each"))
+    handlers.start(by(store, "ada", "one", project="one-each"))
     claim = assignment.claim
 
     def closed_meanwhile(*given, **options):
         claimed = claim(*given, **options)
-        desk.leave(by(store, "ada", "one"))  # before the new page is known to have it
+        handlers.leave(by(store, "ada", "one"))  # before the new page is known to have it
         return claimed
 
     monkeypatch.setattr(assignment, "claim", closed_meanwhile)
-    desk.start(by(store, "ada", "two", project="one-each"))
+    handlers.start(by(store, "ada", "two", project="one-each"))
     monkeypatch.setattr(assignment, "claim", claim)
-    assert desk.start(by(store, "bob", project="one-each")).token == ""
+    assert handlers.start(by(store, "bob", project="one-each")).token == ""
 
 
-def test_an_item_is_kept_by_signs_of_life_and_its_loss_is_told(store, desk):
+def test_an_item_is_kept_by_signs_of_life_and_its_loss_is_told(store, handlers):
     fill(store, count=1)
     now = datetime.now(UTC)
     store.clock = lambda: now
-    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
+    view, request = handlers.start(by(store, "ada", project="one-each")), by(store, "ada")
     for _ in range(4):
         now += timedelta(minutes=5)
-        assert desk.alive("one-each", view.token, request) == SKIPPED
-        assert desk.start(by(store, "bob", project="one-each")).token == ""
+        assert handlers.alive("one-each", view.token, request) == SKIPPED
+        assert handlers.start(by(store, "bob", project="one-each")).token == ""
     now += timedelta(minutes=11)
-    theirs = desk.start(by(store, "bob", project="one-each"))
-    assert "time on this ran out" in desk.alive("one-each", view.token, request)
+    theirs = handlers.start(by(store, "bob", project="one-each"))
+    assert "time on this ran out" in handlers.alive("one-each", view.token, request)
     for segment in (2, 4):
-        assert at(desk, theirs)[1] == segment
-        theirs = submit(desk, theirs, by(store, "bob"), "yes", 4)
-    told = submit(desk, view, request, "yes", 2)
+        assert at(handlers, theirs)[1] == segment
+        theirs = submit(handlers, theirs, by(store, "bob"), "yes", 4)
+    told = submit(handlers, view, request, "yes", 2)
     assert "do not count" in told.note
     kept = store.annotations(annotator="ada")
     assert [(a.status, dict(a.answers)) for a in kept] == [
@@ -133,132 +133,132 @@ def test_an_item_is_kept_by_signs_of_life_and_its_loss_is_told(store, desk):
     ]
 
 
-def test_unfinished_answers_are_there_again_after_the_page_was_closed(store, desk):
+def test_unfinished_answers_are_there_again_after_the_page_was_closed(store, handlers):
     fill(store)
-    view = desk.start(by(store, "ada", project="one-each"))
+    view = handlers.start(by(store, "ada", project="one-each"))
     form = ("no", 2, "there are two", 3, None)
-    assert desk.save("one-each", view.token, filled(view.token, *form), by(store, "ada")) == ""
-    desk.leave(by(store, "ada"))
-    again = desk.start(by(store, "ada", project="one-each"))
-    assert at(desk, again) == at(desk, view)
+    assert handlers.save("one-each", view.token, filled(view.token, *form), by(store, "ada")) == ""
+    handlers.leave(by(store, "ada"))
+    again = handlers.start(by(store, "ada", project="one-each"))
+    assert at(handlers, again) == at(handlers, view)
     there = answers(again)
     assert (there["verdict_right"], there["reason_rating"], there["reason_correction"]) == ("no", 2, "there are two")
     assert there["thought_rating"] == 3
     assert {a.status for a in store.annotations(annotator="ada")} == {Status.UNFINISHED}
 
 
-def test_what_cannot_be_kept_as_it_is_is_said(store, desk):
+def test_what_cannot_be_kept_as_it_is_is_said(store, handlers):
     fill(store)
-    view = desk.start(by(store, "ada", project="one-each"))
+    view = handlers.start(by(store, "ada", project="one-each"))
     long = filled(view.token, "yes", 1, "x" * 2001)
-    assert "at most 2000" in desk.save("one-each", view.token, long, by(store, "ada"))
-    assert desk.save("one-each", "nonsense", filled(None, "yes", 1), by(store, "ada")) == ""
+    assert "at most 2000" in handlers.save("one-each", view.token, long, by(store, "ada"))
+    assert handlers.save("one-each", "nonsense", filled(None, "yes", 1), by(store, "ada")) == ""
 
 
-def test_an_undo_shows_what_was_sent_and_not_what_was_kept_before(store, desk):
+def test_an_undo_shows_what_was_sent_and_not_what_was_kept_before(store, handlers):
     fill(store)
-    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
-    desk.save("one-each", view.token, filled(view.token, "yes", 1), request)
-    submit(desk, view, request, "yes", 5)
-    back = desk.undo("one-each", request)
-    assert at(desk, back) == at(desk, view)
+    view, request = handlers.start(by(store, "ada", project="one-each")), by(store, "ada")
+    handlers.save("one-each", view.token, filled(view.token, "yes", 1), request)
+    submit(handlers, view, request, "yes", 5)
+    back = handlers.undo("one-each", request)
+    assert at(handlers, back) == at(handlers, view)
     assert (answers(back)["verdict_right"], answers(back)["reason_rating"]) == ("yes", 5)
-    assert submit(desk, back, request, "yes", 4).note == ""
+    assert submit(handlers, back, request, "yes", 4).note == ""
     assert [dict(a.answers)["reason_rating"] for a in store.annotations(status=Status.SUBMITTED)] == [4]
 
 
-def test_a_skip_keeps_its_reason_and_shows_the_next(store, desk):
+def test_a_skip_keeps_its_reason_and_shows_the_next(store, handlers):
     first, second = fill(store)
-    view = desk.start(by(store, "ada", project="one-each"))
-    assert at(desk, desk.skip("one-each", view.token, "too blurred", by(store, "ada")))[0] == second
+    view = handlers.start(by(store, "ada", project="one-each"))
+    assert at(handlers, handlers.skip("one-each", view.token, "too blurred", by(store, "ada")))[0] == second
     skipped = store.annotations(first, annotator="ada")
     assert {(a.status, a.answers[SKIP_REASON.name]) for a in skipped} == {(Status.DISCARDED, "too blurred")}
-    assert at(desk, desk.start(by(store, "bob", project="one-each")))[0] == first  # others are asked instead
+    assert at(handlers, handlers.start(by(store, "bob", project="one-each")))[0] == first  # others are asked instead
 
 
-def test_a_skip_for_later_comes_back_last(store, desk):
+def test_a_skip_for_later_comes_back_last(store, handlers):
     first, second = fill(store, replace(ONE_EACH, skipping=Skipping.LATER))
-    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
-    view = desk.skip("one-each", view.token, "", request)
-    assert at(desk, view)[0] == second
+    view, request = handlers.start(by(store, "ada", project="one-each")), by(store, "ada")
+    view = handlers.skip("one-each", view.token, "", request)
+    assert at(handlers, view)[0] == second
     for _ in range(2):
-        view = submit(desk, view, request, "yes", 4)
-    assert at(desk, view)[0] == first
+        view = submit(handlers, view, request, "yes", 4)
+    assert at(handlers, view)[0] == first
 
 
-def test_who_practises_is_told_what_was_right(store, desk):
+def test_who_practises_is_told_what_was_right(store, handlers):
     store.create_project(replace(ONE_EACH, practice=1))
     trajectory, pictures = aha(0)
     id = store.save(trajectory, pictures, owner="visitor")
     known = tuple({"segment": at, "answers": {"verdict_right": "yes"}, "because": "Count <them>."} for at in (2, 4))
     store.add_items("one-each", [NewItem(id, use=ItemPurpose.PRACTICE, gold=known)])
-    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
+    view, request = handlers.start(by(store, "ada", project="one-each")), by(store, "ada")
     assert "for practice" in view.learnt and "feedback" not in view.learnt
-    told = submit(desk, view, request, "no", None, "there are two apples.")  # the model had said no, rightly
+    told = submit(handlers, view, request, "no", None, "there are two apples.")  # the model had said no, rightly
     assert told.token == "" and told.sheet["right"] == {
         "2": {"verdict_right": {"value": "yes", "right": False, "why": "Count <them>."}}
     }
     assert "You: <bdi>fits</bdi> – <bdi>wanted does not</bdi>" in told.learnt and "Count &lt;them&gt;." in told.learnt
     assert "annotate-on" in told.learnt and "annotate-again" not in told.learnt
-    view = desk.submit("one-each", told.token, None, request)
-    assert at(desk, view) == (id, 4)
-    told = submit(desk, view, request, "yes")
+    view = handlers.submit("one-each", told.token, None, request)
+    assert at(handlers, view) == (id, 4)
+    told = submit(handlers, view, request, "yes")
     assert "0 of 1 right" in told.learnt and "annotate-again" in told.learnt
-    assert "Nothing waits" in desk.submit("one-each", told.token, None, request).heading
-    view = desk.again("one-each", request)
-    assert at(desk, view) == (id, 2) and answers(view)["verdict_right"] is None
+    assert "Nothing waits" in handlers.submit("one-each", told.token, None, request).heading
+    view = handlers.again("one-each", request)
+    assert at(handlers, view) == (id, 2) and answers(view)["verdict_right"] is None
     for _ in range(2):
-        told = submit(desk, view, request, "yes")
-        view = desk.submit("one-each", told.token, None, request)
+        told = submit(handlers, view, request, "yes")
+        view = handlers.submit("one-each", told.token, None, request)
     assert "1 of 1 right" in told.learnt and "Nothing waits" in view.heading
 
 
-def test_a_reason_that_is_not_there_is_not_rated(store, desk):
+def test_a_reason_that_is_not_there_is_not_rated(store, handlers):
     drawn = png(7)
     segments = (image(drawn), replace(reflection("No, a."), tokens=reflection("No").tokens))
     trajectory, _ = aha(0, segments=segments)
     store.save(trajectory, {segments[0].sha256: drawn}, owner="visitor")
-    view = desk.start(by(store, "ada"))
+    view = handlers.start(by(store, "ada"))
     assert "reason_rating" not in asked(view) and "verdict_right" in asked(view)
-    desk.submit(REFLECTIONS, view.token, filled(view.token, "yes", 4), by(store, "ada"))
+    handlers.submit(REFLECTIONS, view.token, filled(view.token, "yes", 4), by(store, "ada"))
     assert [dict(a.answers) for a in store.annotations(annotator="ada")] == [{"verdict_right": "yes"}]
 
 
-def test_the_menu_has_the_projects_that_are_open_to_who_asks(store, desk):
+def test_the_menu_has_the_projects_that_are_open_to_who_asks(store, handlers):
     fill(store)
     for project in (replace(ONE_EACH, id="hers", name="Hers", people=("ada",)), *READY_MADE[1:]):
         store.create_project(project)
     store.create_project(replace(ONE_EACH, id="top", name="Top", role=Role.REVIEWER))
-    view = desk.start(by(store, "ada"))
+    view = handlers.start(by(store, "ada"))
     everybodys = {REFLECTIONS, "one-each", *(project.id for project in READY_MADE[1:])}
     assert {id for _, id in view.project["choices"]} == everybodys | {"hers"}
-    bobs = desk.start(by(store, "bob", project="hers"))  # not his: the first that is
+    bobs = handlers.start(by(store, "bob", project="hers"))  # not his: the first that is
     assert bobs.project["value"] == REFLECTIONS
     assert {id for _, id in bobs.project["choices"]} == everybodys
-    view = desk.choose("one-each", view.token, by(store, "ada"))
+    view = handlers.choose("one-each", view.token, by(store, "ada"))
     assert view.guidelines["value"] == "Look **twice**."
     for project in ("hers", "top", "nonsense"):
         with pytest.raises(gr.Error, match="no such project"):
-            desk.choose(project, None, by(store, "bob"))
+            handlers.choose(project, None, by(store, "bob"))
 
 
-def test_an_item_of_a_project_that_is_not_open_is_refused_whatever_its_page_says(store, desk):
+def test_an_item_of_a_project_that_is_not_open_is_refused_whatever_its_page_says(store, handlers):
     fill(store, replace(ONE_EACH, people=("ada",)))
-    view = desk.start(by(store, "ada", project="one-each"))
+    view = handlers.start(by(store, "ada", project="one-each"))
     with pytest.raises(gr.Error, match="no such project"):
-        submit(desk, view, by(store, "bob"), "yes", 4)
-    refused = desk.submit(REFLECTIONS, view.token, filled(view.token, "yes", 4), by(store, "bob"))
+        submit(handlers, view, by(store, "bob"), "yes", 4)
+    refused = handlers.submit(REFLECTIONS, view.token, filled(view.token, "yes", 4), by(store, "bob"))
     assert "another project" in refused.note
     item, _, key, moment = json.loads(view.token)
     forged = json.dumps([item, 0, key, moment])  # a thought, where a reflection is asked about
-    assert "load it again" in desk.submit("one-each", forged, filled(forged, "yes", 4), by(store, "ada")).note
+    assert "load it again" in handlers.submit("one-each", forged, filled(forged, "yes", 4), by(store, "ada")).note
     assert store.annotations() == []
 
 
 def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
     store.create_project(replace(ONE_EACH, gold_share=0.5))
     known = tuple({"segment": segment, "answers": {"verdict_right": "yes"}} for segment in (2, 4))
-    desk, request = AnnotateHandlers(store, Settings(annotator="ada")), by(store, "ada")
+    handlers, request = AnnotateHandlers(store, Settings(annotator="ada")), by(store, "ada")
     seen = []
     for number in range(6):
         trajectory, pictures = aha(number)
@@ -268,11 +268,11 @@ def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
         for segment in (2, 4):
             answer = ("no", None, "there are two apples.") if (number, segment) == (0, 2) else ("yes", 4, None)
             token = json.dumps([item, segment, f"key{number}{segment}", 0])
-            desk.submit("one-each", token, filled(token, *answer), request)
+            handlers.submit("one-each", token, filled(token, *answer), request)
         seen.append(gold_accuracy_of(store, "ada", "one-each"))
     assert seen[:4] == [None] * 4
     assert seen[4:] == [GoldRecord(9, 10)] * 2
-    assert "90 % as known" in desk.start(by(store, "ada", project="one-each")).progress
+    assert "90 % as known" in handlers.start(by(store, "ada", project="one-each")).progress
 
 
 def test_feedback_is_words_whatever_was_answered():
@@ -283,51 +283,51 @@ def test_feedback_is_words_whatever_was_answered():
     assert "no answer" in lesson(sheet, [replace(hostile, answer=None)], none)
 
 
-def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_sheet(store, desk):
+def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_sheet(store, handlers):
     tags = Question("tags", "reflection", Tags(), "Tags")
     fill(store, replace(ONE_EACH, questions=(*QUESTIONS, tags)))
     request = by(store, "ada", project="one-each")
-    view = desk.start(request)
+    view = handlers.start(request)
     assert [thing["key"] for thing in view.sheet["things"]] == ["0", "2", "4"]  # a thought, two reflections
     assert [q["name"] for q in view.sheet["things"][1]["questions"]][-1] == "tags"
     told = json.loads(view.token)
     told[1] = 2  # as if reflections were asked one by one
-    refused = desk.submit("one-each", json.dumps(told), filled(json.dumps(told), "yes", 4), request)
+    refused = handlers.submit("one-each", json.dumps(told), filled(json.dumps(told), "yes", 4), request)
     assert "load it again" in refused.note
     assert view.sheet["layout"] == "alone" and view.stage == view.claim == ""
 
 
-def test_who_was_not_given_an_item_can_neither_answer_nor_keep_nor_skip_it_by_its_number(store, desk):
+def test_who_was_not_given_an_item_can_neither_answer_nor_keep_nor_skip_it_by_its_number(store, handlers):
     fill(store, replace(ONE_EACH, skipping=Skipping.EVERYBODY))
-    view = desk.start(by(store, "ada", project="one-each"))
+    view = handlers.start(by(store, "ada", project="one-each"))
     mine = ItemToken.read(view.token)
     other = mine._replace(item=mine.item + 1, key="made up")
     calls = (
-        lambda: desk.submit("one-each", other.token(), filled(other.token(), "yes", 4), by(store, "ada")).note,
-        lambda: desk.save("one-each", other.token(), filled(other.token(), "yes", 4), by(store, "ada")),
-        lambda: desk.skip("one-each", other.token(), "", by(store, "ada")).note,
-        lambda: desk.alive("one-each", other.token(), by(store, "ada")),
+        lambda: handlers.submit("one-each", other.token(), filled(other.token(), "yes", 4), by(store, "ada")).note,
+        lambda: handlers.save("one-each", other.token(), filled(other.token(), "yes", 4), by(store, "ada")),
+        lambda: handlers.skip("one-each", other.token(), "", by(store, "ada")).note,
+        lambda: handlers.alive("one-each", other.token(), by(store, "ada")),
     )
     for call in calls:
         assert "not given to you" in call().casefold()
     assert store.annotations(project="one-each") == []
-    assert submit(desk, view, by(store, "ada"), "yes", 4).note == ""
+    assert submit(handlers, view, by(store, "ada"), "yes", 4).note == ""
 
 
-def test_skips_are_bounded_and_what_was_bounded_goes_on_later(store, desk, monkeypatch):
+def test_skips_are_bounded_and_what_was_bounded_goes_on_later(store, handlers, monkeypatch):
     monkeypatch.setattr("annotations.queue.submission.MOST_SKIPS", 2)
     fill(store, replace(ONE_EACH, skipping=Skipping.EVERYBODY), count=4)
-    view = desk.start(by(store, "ada", project="one-each"))
+    view = handlers.start(by(store, "ada", project="one-each"))
     for _ in range(2):
-        view = desk.skip("one-each", view.token, "", by(store, "ada"))
-    assert "You have skipped 2 items" in desk.skip("one-each", view.token, "", by(store, "ada")).note
+        view = handlers.skip("one-each", view.token, "", by(store, "ada"))
+    assert "You have skipped 2 items" in handlers.skip("one-each", view.token, "", by(store, "ada")).note
     now = store.clock()
     store.clock = lambda: now + timedelta(minutes=11)
-    again = desk.start(by(store, "ada", project="one-each"))
-    assert "skipped 2" not in desk.skip("one-each", again.token, "", by(store, "ada")).note
+    again = handlers.start(by(store, "ada", project="one-each"))
+    assert "skipped 2" not in handlers.skip("one-each", again.token, "", by(store, "ada")).note
 
 
-def test_nothing_that_is_told_reacts_to_answers_of_gold_that_are_sent_again_undone_or_skipped(store, desk):
+def test_nothing_that_is_told_reacts_to_answers_of_gold_that_are_sent_again_undone_or_skipped(store, handlers):
     fill(store, count=0)
     ids = []
     for number in range(24):
@@ -363,15 +363,15 @@ def answer(run: str, item: int, verdict: str) -> Annotation:
     return Annotation(run, 2, "ada", {"verdict_right": verdict, "reason_rating": 4}, item=item, project="one-each")
 
 
-def test_panels_do_what_the_role_of_who_asks_allows(store, desk):
+def test_panels_do_what_the_role_of_who_asks_allows(store, handlers):
     fill(store, replace(ONE_EACH, overlap=None))
     panels = PanelHandlers(store, Settings(mode=Mode.PUBLIC))
     add(store, "rae", Role.REVIEWER, "a long enough one")
     add(store, "kim", Role.ADMIN, "a long enough one")
     ada, rae, kim = (by(store, name, project="one-each") for name in ("ada", "rae", "kim"))
-    view = desk.start(ada)
-    assert "none of your drawings" in desk.jump("one-each", str(ItemToken.read(view.token).item + 1), ada).note
-    assert at(desk, desk.jump("one-each", str(ItemToken.read(view.token).item), ada)) == at(desk, view)
+    view = handlers.start(ada)
+    assert "none of your drawings" in handlers.jump("one-each", str(ItemToken.read(view.token).item + 1), ada).note
+    assert at(handlers, handlers.jump("one-each", str(ItemToken.read(view.token).item), ada)) == at(handlers, view)
     assert "write what is the matter" in panels.flag("one-each", view.token, " ", ada)[0]
     assert "Flagged" in panels.flag("one-each", view.token, "<b>", ada)[0]
     [flagged] = flags.flags(store, "one-each")
@@ -382,7 +382,7 @@ def test_panels_do_what_the_role_of_who_asks_allows(store, desk):
     assert "&lt;b&gt;" in panels.mine("one-each", ada)
     assert "Yes." in panels.command("one-each", view.token, json.dumps(answer), rae)[1]
     assert "answered this meanwhile" in panels.command("one-each", view.token, json.dumps(answer), rae)[1]
-    kims = desk.start(kim)
+    kims = handlers.start(kim)
     assert "<img" in panels.command("one-each", kims.token, json.dumps(example), kim)[0]
     assert "<img" in panels.guide("one-each", ada) and "data-without" not in panels.guide("one-each", ada)
     assert "<img" not in panels.command("one-each", "", json.dumps({"without": 0}), kim)[0]

@@ -44,7 +44,7 @@ def store(tmp_path: Path):
         yield store
 
 
-def ring(store, name: str = "me") -> ArenaHandlers:
+def handlers_of(store, name: str = "me") -> ArenaHandlers:
     return ArenaHandlers(store, Settings(annotator=name), HeldItems(store))
 
 
@@ -79,7 +79,7 @@ def submitted(store):
 
 def test_two_questions_are_asked_one_after_the_other_and_then_the_next_pair_comes(store):
     filled(store)
-    page = ring(store)
+    page = handlers_of(store)
     first = page.start(visit(project="arena"))
     assert "Which one shows what was asked for?" in first.heading and "Question 1 of 2" in first.heading
     second = page.answer(first.showing, "tie", visit())
@@ -98,7 +98,7 @@ def test_two_questions_are_asked_one_after_the_other_and_then_the_next_pair_come
 
 def test_a_question_that_need_not_be_answered_can_be_left(store):
     filled(store, 1)
-    page = ring(store)
+    page = handlers_of(store)
     view = page.answer(page.start(visit()).showing, "left", visit())
     assert page.answer(view.showing, "", visit()).showing is None
     assert list(submitted(store)[0].answers) == ["alignment"]
@@ -106,7 +106,7 @@ def test_a_question_that_need_not_be_answered_can_be_left(store):
 
 def test_the_first_question_cannot_be_left(store):
     filled(store, 1)
-    page = ring(store)
+    page = handlers_of(store)
     begun = page.start(visit())
     assert begun.none["visible"] is False
     view = page.answer(begun.showing, "", visit())  # as a program might
@@ -116,23 +116,23 @@ def test_the_first_question_cannot_be_left(store):
 
 def test_nothing_on_the_page_says_who_drew(store):
     filled(store, 1)
-    view = ring(store).start(visit())
+    view = handlers_of(store).start(visit())
     shown = view.heading + json.dumps(view.sheet) + str(view.progress)
     assert "good" not in shown and "bad" not in shown.replace("Both bad", "").replace("both_bad", "")
 
 
 def test_what_was_begun_is_there_after_the_page_is_loaded_again(store):
     filled(store)
-    first = ring(store).start(visit())
-    ring(store).answer(first.showing, "left", visit())
-    again = ring(store).start(visit())
+    first = handlers_of(store).start(visit())
+    handlers_of(store).answer(first.showing, "left", visit())
+    again = handlers_of(store).start(visit())
     assert again.showing.item == first.showing.item and again.showing.question == "appearance"
     assert (again.showing.left, again.showing.right) == (first.showing.left, first.showing.right)
 
 
 def test_the_same_answer_sent_twice_is_stored_once(store):
     filled(store)
-    page = ring(store)
+    page = handlers_of(store)
     view = page.answer(page.start(visit()).showing, "left", visit())
     page.answer(view.showing, "left", visit())
     page.answer(view.showing, "left", visit())
@@ -141,18 +141,18 @@ def test_the_same_answer_sent_twice_is_stored_once(store):
 
 def test_undo_brings_the_pair_back(store):
     filled(store)
-    page = ring(store)
+    page = handlers_of(store)
     first = page.start(visit())
     vote(page, first)
     back = page.undo("arena", page.start(visit()).showing, visit())
     assert back.showing.item == first.showing.item and "Taken back" in back.note and submitted(store) == []
     vote(page, page.answer(back.showing, "left", visit()) if back.showing.question == "appearance" else back)
-    assert "nothing to undo" in ring(store, "bob").undo("arena", None, visit()).note.lower()
+    assert "nothing to undo" in handlers_of(store, "bob").undo("arena", None, visit()).note.lower()
 
 
 def test_undo_at_the_second_question_leads_back_to_the_first_and_leaves_the_pair_before_alone(store):
     filled(store)
-    page = ring(store)
+    page = handlers_of(store)
     vote(page, page.start(visit()))
     before = submitted(store)
     second = page.answer(page.start(visit()).showing, "left", visit())
@@ -166,21 +166,21 @@ def test_undo_at_the_second_question_leads_back_to_the_first_and_leaves_the_pair
 
 def test_a_project_without_pairs_says_so(store):
     store.create_project(PAIRS)
-    assert "no pairs in this project yet" in ring(store).start(visit()).heading
+    assert "no pairs in this project yet" in handlers_of(store).start(visit()).heading
 
 
 def test_a_skipped_pair_is_left_to_others(store):
     filled(store, 1)
-    page = ring(store)
+    page = handlers_of(store)
     assert page.skip(page.start(visit()).showing, visit()).showing is None
-    assert ring(store, "bob").start(visit()).showing is not None
+    assert handlers_of(store, "bob").start(visit()).showing is not None
 
 
 def test_nobody_is_asked_when_enough_have_answered(store):
     filled(store, 1)
     for name in ("ann", "bob"):
-        vote(ring(store, name), ring(store, name).start(visit()))
-    view = ring(store, "eve").start(visit())
+        vote(handlers_of(store, name), handlers_of(store, name).start(visit()))
+    view = handlers_of(store, "eve").start(visit())
     assert view.showing is None and "Nothing waits" in view.heading
     assert len(submitted(store)) == 2
 
@@ -189,21 +189,21 @@ def test_who_draws_better_leads_whatever_side_it_stood_on(store):
     filled(store, 12)  # that all stand on one side happens once in eight million
     sides = set()
     for name in ("ann", "bob"):
-        page = ring(store, name)
+        page = handlers_of(store, name)
         view = page.start(visit())
         while view.showing is not None:
             sides.add(good_side(view))
             view = vote(page, view)
     assert sides == {"left", "right"}
-    html = ring(store).leaders("arena", visit())
+    html = handlers_of(store).leaders("arena", visit())
     assert html.index("<th>good") < html.index("<th>bad")
     assert "24 won, 0 lost" in html and html.count("<h3>") == 2
 
 
 def test_a_leaderboard_without_votes_says_so(store):
     filled(store, 1)
-    assert "Nobody has compared anything yet" in ring(store).leaders("arena", visit())
-    assert ring(store).leaders("gone", visit()) == ""
+    assert "Nobody has compared anything yet" in handlers_of(store).leaders("arena", visit())
+    assert handlers_of(store).leaders("gone", visit()) == ""
 
 
 def test_one_checkpoint_with_and_without_a_plan_is_two_contestants():
@@ -215,13 +215,13 @@ def test_one_checkpoint_with_and_without_a_plan_is_two_contestants():
 
 def test_only_pairs_that_this_page_can_ask_about_are_offered(store):
     assert can_be_asked(ARENA) and not can_be_asked(REFLECTIONS_PROJECT) and not can_be_asked(RICH)
-    assert "no pairs" in ring(store).start(visit()).heading
-    assert ring(store).answer(None, "left", visit()).showing is None
+    assert "no pairs" in handlers_of(store).start(visit()).heading
+    assert handlers_of(store).answer(None, "left", visit()).showing is None
 
 
 def test_a_pair_goes_to_others_when_its_page_is_closed_and_not_before(store):
     filled(store, 1, replace(PAIRS, overlap=1))
-    ada, bob = ring(store, "ada"), ring(store, "bob")
+    ada, bob = handlers_of(store, "ada"), handlers_of(store, "bob")
     mine = ada.start(visit()).showing
     tab = SimpleNamespace(query_params={}, username=None, session_hash="another tab")
     assert ada.start(tab).showing.item == mine.item
@@ -236,7 +236,7 @@ def test_a_pair_is_kept_by_signs_of_life_and_its_loss_is_told(store):
     filled(store, 1, replace(PAIRS, overlap=1))
     now = datetime.now(UTC)
     store.clock = lambda: now
-    ada, bob = ring(store, "ada"), ring(store, "bob")
+    ada, bob = handlers_of(store, "ada"), handlers_of(store, "bob")
     mine = ada.start(visit()).showing
     for _ in range(4):
         now += timedelta(minutes=5)
@@ -279,7 +279,7 @@ def test_a_running_studio_gives_the_pair_to_others_when_the_browser_lets_go(tiny
 def test_another_project_gives_the_pair_back(store):
     filled(store, 1, replace(PAIRS, overlap=1))
     store.create_project(replace(PAIRS, id="other", name="Other"))
-    ada, bob = ring(store, "ada"), ring(store, "bob")
+    ada, bob = handlers_of(store, "ada"), handlers_of(store, "bob")
     mine = ada.start(visit(project="arena")).showing
     ada.choose("other", mine, visit())
     assert bob.start(visit(project="arena")).showing.item == mine.item
@@ -289,9 +289,9 @@ def test_hostile_words_stay_text(store):
     store.create_project(PAIRS)
     keep(store, "a", prompt=HOSTILE, checkpoint=HOSTILE), keep(store, "b", prompt=HOSTILE)
     store.add_items("arena", [NewItem("a", "b")])
-    view = ring(store).start(visit())
+    view = handlers_of(store).start(visit())
     assert "<img src=q" not in view.heading and "&lt;img src=q" in view.heading
-    vote(ring(store), view)
+    vote(handlers_of(store), view)
     html = leaderboard(project_answers(store, "arena"), [store.trajectory("a"), store.trajectory("b")])
     assert "<img src=q" not in html and "&lt;img src=q" in html
 
@@ -319,7 +319,7 @@ def test_a_pair_of_one_picture_is_never_asked_about_and_the_next_comes(store):
         trajectory, pictures = aha("a cat", identity=f"t{number}", last=last)
         ids.append(store.save(replace(trajectory, checkpoint=f"net{number}"), pictures, owner="visitor"))
     store.add_items("arena", [NewItem(*ids[:2]), NewItem(*ids[2:])])
-    page = ring(store)
+    page = handlers_of(store)
     view = page.start(visit())
     assert {view.showing.left, view.showing.right} == set(ids[2:])
     assert project_counts(store)["arena"].done == 1 and "1 waiting" in view.progress
@@ -329,4 +329,4 @@ def test_a_pair_of_one_picture_is_never_asked_about_and_the_next_comes(store):
 
 def test_who_can_appoint_practice_is_told_where_none_is_appointed(store):
     filled(store, project=replace(PAIRS, practice=5))
-    assert 'href="review?project=arena"' in ring(store).start(visit()).note
+    assert 'href="review?project=arena"' in handlers_of(store).start(visit()).note

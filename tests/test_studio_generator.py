@@ -19,9 +19,9 @@ from model.decoding.janus_backend import JanusBackend
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
 from model.trajectory import StopReason
-from studio.inference import generator, waiting_line
+from studio.inference import generator, request_queue
 from studio.inference.generator import Generator
-from studio.inference.waiting_line import QueueFull, QueuePosition
+from studio.inference.request_queue import QueueFull, QueuePosition
 
 ROOT = Path(__file__).parent.parent
 
@@ -176,8 +176,8 @@ def test_a_word_outside_the_world_is_doubted_only_for_the_embedded_network(tiny:
 def narrow(tiny: Janus, store: Store, monkeypatch: pytest.MonkeyPatch) -> Generator:
     """A generator with room for one visitor, who is drawing, and one who waits."""
     monkeypatch.setattr(generator, "AT_ONCE", 1)
-    monkeypatch.setattr(waiting_line, "MOST_WAITING", 1)
-    monkeypatch.setattr(waiting_line, "PATIENCE", 0.01)
+    monkeypatch.setattr(request_queue, "MOST_WAITING", 1)
+    monkeypatch.setattr(request_queue, "POSITION_INTERVAL", 0.01)
     return Generator(JanusBackend(tiny), store)
 
 

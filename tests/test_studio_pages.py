@@ -10,7 +10,7 @@ from model.decoding.janus_backend import JanusBackend
 from studio.components.forms.sheet import SCRIPTS
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
-from studio.inference.waiting_line import AT_ONCE, MOST_WAITING
+from studio.inference.request_queue import AT_ONCE, MOST_WAITING
 from studio.pages import build
 from studio.settings import Mode, Settings
 from studio.theme import ASSETS, STUDIO, STYLE_SHEETS, look

@@ -54,12 +54,12 @@ def store(tmp_path: Path):
 
 
 @pytest.fixture
-def shelf(store):
+def list_handlers(store):
     return ProjectsHandlers(store, Settings())
 
 
 @pytest.fixture
-def board(store, tiny):
+def handlers(store, tiny):
     return ProjectHandlers(store, Checkpoints(Generator(JanusBackend(tiny), store)), Settings())
 
 
@@ -72,34 +72,34 @@ def new(store, base=RICH, **changes) -> str:
     return store.create_project(replace(base, id="mine", name="Mine", **changes)).id
 
 
-def test_a_project_is_made_from_a_ready_made_kind(store, shelf):
-    begun = shelf.kind(FEEDBACK, visit())
+def test_a_project_is_made_from_a_ready_made_kind(store, list_handlers):
+    begun = list_handlers.kind(FEEDBACK, visit())
     assert begun.name == "" and "right and ugly" in begun.guidelines
     given = begun._replace(name="Fruit & veg, May", overlap=4, gold=10, people="ann, bob", seen_by="Admins only")
-    listed, note = shelf.make(visit(), FEEDBACK, *given)
+    listed, note = list_handlers.make(visit(), FEEDBACK, *given)
     made = store.project("fruit-veg-may")
     assert (made.questions, made.overlap, made.gold_share, made.people) == (RICH.questions, 4, 0.1, ("ann", "bob"))
     assert (made.role, made.order) == (Role.ADMIN, Order.MARGIN)
     assert "Fruit &amp; veg, May" in listed and 'href="project?id=fruit-veg-may"' in note
 
 
-def test_what_cannot_be_a_project_is_said_and_nothing_is_stored(store, shelf):
+def test_what_cannot_be_a_project_is_said_and_nothing_is_stored(store, list_handlers):
     blank = ProjectForm.of(RICH)
-    assert "has no name" in shelf.make(visit(), FEEDBACK, *blank._replace(name=" "))[1]
-    shelf.make(visit(), FEEDBACK, *blank)
-    assert "choose another" in shelf.make(visit(), FEEDBACK, *blank)[1]
-    assert "overlap of 101" in shelf.make(visit(), FEEDBACK, *blank._replace(name="b", overlap=101))[1]
+    assert "has no name" in list_handlers.make(visit(), FEEDBACK, *blank._replace(name=" "))[1]
+    list_handlers.make(visit(), FEEDBACK, *blank)
+    assert "choose another" in list_handlers.make(visit(), FEEDBACK, *blank)[1]
+    assert "overlap of 101" in list_handlers.make(visit(), FEEDBACK, *blank._replace(name="b", overlap=101))[1]
     assert len(store.projects()) == 2
 
 
-def test_a_new_project_of_reflections_does_not_collect_every_drawing(store, shelf):
-    shelf.make(visit(), REFLECTIONS, *ProjectForm.of(REFLECTIONS_PROJECT)._replace(name="Mine", overlap=2))
+def test_a_new_project_of_reflections_does_not_collect_every_drawing(store, list_handlers):
+    list_handlers.make(visit(), REFLECTIONS, *ProjectForm.of(REFLECTIONS_PROJECT)._replace(name="Mine", overlap=2))
     keep(store)
     assert project_counts(store)["mine"].items == 0 and project_counts(store)["reflections"].items == 1
 
 
-def test_hostile_names_stay_text(shelf):
-    listed, note = shelf.make(visit(), FEEDBACK, *ProjectForm.of(RICH)._replace(name=HOSTILE))
+def test_hostile_names_stay_text(list_handlers):
+    listed, note = list_handlers.make(visit(), FEEDBACK, *ProjectForm.of(RICH)._replace(name=HOSTILE))
     assert "<img src=q" not in listed + note and "&lt;img src=q" in listed
     assert identity(HOSTILE) == "img-src-q-onerror-alert-1-alert-2-value"
 
@@ -109,48 +109,48 @@ def test_the_form_of_a_project_gives_it_back_unchanged(store):
         assert ProjectForm.of(project).project(project) == project
 
 
-def test_guidelines_and_overlap_change_later(store, board):
+def test_guidelines_and_overlap_change_later(store, handlers):
     project = new(store)
     keep(store)
     store.add_items(project, [NewItem("t0")])
-    view = board.change(
+    view = handlers.change(
         visit(), project, *ProjectForm.of(store.project(project))._replace(guidelines="New.", overlap=0)
     )
     assert "Stored" in view.note
     assert (store.project(project).guidelines, store.project(project).overlap) == ("New.", None)
-    assert "has no name" in board.change(visit(), project, *ProjectForm.of(RICH)._replace(name="")).note
+    assert "has no name" in handlers.change(visit(), project, *ProjectForm.of(RICH)._replace(name="")).note
 
 
-def test_a_closed_project_says_so_and_opens_again(store, board):
+def test_a_closed_project_says_so_and_opens_again(store, handlers):
     project = new(store)
-    assert "It is closed" in board.close(project, visit()).heading
+    assert "It is closed" in handlers.close(project, visit()).heading
     assert store.project(project).closed_at is not None
-    board.close(project, visit())
+    handlers.close(project, visit())
     assert store.project(project).closed_at is None
 
 
-def test_the_gallery_is_added_as_it_is_narrowed(store, board):
+def test_the_gallery_is_added_as_it_is_narrowed(store, handlers):
     project = new(store)
     keep(store, 0), keep(store, 1, prompt="a blue car")
     store.save(*[stopped(), {}], owner="visitor")
-    assert "1 item added" in board.add_gallery(visit(), project, 50, "car", *CHOICE[1:]).note
-    view = board.add_gallery(visit(), project, 50, *CHOICE)
+    assert "1 item added" in handlers.add_gallery(visit(), project, 50, "car", *CHOICE[1:]).note
+    view = handlers.add_gallery(visit(), project, 50, *CHOICE)
     assert "1 item added; 1 was there already; 1 has nothing that is asked" in view.note
     assert "0 of 2 done" in view.progress
-    assert "no drawing is like that" in board.add_gallery(visit(), project, 50, "zebra", *CHOICE[1:]).note.lower()
-    assert "choose how many" in board.add_gallery(visit(), project, None, *CHOICE).note.lower()
+    assert "no drawing is like that" in handlers.add_gallery(visit(), project, 50, "zebra", *CHOICE[1:]).note.lower()
+    assert "choose how many" in handlers.add_gallery(visit(), project, None, *CHOICE).note.lower()
 
 
-def test_only_the_newest_are_added_when_there_are_more(store, board):
+def test_only_the_newest_are_added_when_there_are_more(store, handlers):
     project = new(store)
     for number in range(5):
         keep(store, number, created_at=f"2026-01-0{number + 1}T00:00:00+00:00")
-    board.add_gallery(visit(), project, 2, *CHOICE)
+    handlers.add_gallery(visit(), project, 2, *CHOICE)
     assert item_sources.of_gallery(store, WHOLE.filter(), 2) == ["t4", "t3"]
     assert project_counts(store)[project].items == 2
 
 
-def test_a_project_of_pairs_takes_drawings_of_one_prompt_by_different_hands(store, board):
+def test_a_project_of_pairs_takes_drawings_of_one_prompt_by_different_hands(store, handlers):
     project = new(store, ARENA)
     (
         keep(store, 0),
@@ -158,7 +158,7 @@ def test_a_project_of_pairs_takes_drawings_of_one_prompt_by_different_hands(stor
         keep(store, 2, checkpoint="other"),
         keep(store, 3, prompt="a cat"),
     )
-    assert "1 item added; 2 have nothing" in board.add_gallery(visit(), project, 50, *CHOICE).note
+    assert "1 item added; 2 have nothing" in handlers.add_gallery(visit(), project, 50, *CHOICE).note
 
 
 def picture(shade: int) -> bytes:
@@ -178,35 +178,35 @@ def zipped(path: Path, rows: list[tuple[str, str]]) -> str:
     return str(path)
 
 
-def test_an_import_is_added_and_bad_rows_stop_all_of_it(store, board, tmp_path):
+def test_an_import_is_added_and_bad_rows_stop_all_of_it(store, handlers, tmp_path):
     project = new(store)
     folder = "A folder of images with a CSV"
     bad = zipped(tmp_path / "bad.zip", [("0.png", "a cat"), ("gone.png", HOSTILE), ("1.png", "")])
-    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, False, NOBODY, quiet)
+    *view, told, table, _ = handlers.add_file(visit(), project, [bad], folder, False, NOBODY, quiet)
     assert "Nothing is imported: 2 rows are bad" in told and "gone.png" in told and "<img src=q" not in told
     assert len(Path(table["value"]).read_text("utf-8").splitlines()) == 3
     assert store.trajectories() == [] and project_counts(store)[project].items == 0
 
-    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, True, NOBODY, quiet)
+    *view, told, table, _ = handlers.add_file(visit(), project, [bad], folder, True, NOBODY, quiet)
     assert "1 records imported" in told and project_counts(store)[project].items == 1
 
     good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
-    *view, told, table, _ = board.add_file(visit(), project, [good], folder, False, NOBODY, quiet)
+    *view, told, table, _ = handlers.add_file(visit(), project, [good], folder, False, NOBODY, quiet)
     assert project_counts(store)[project].items == 2 and table["visible"] is False
 
 
-def test_the_progress_of_an_import_is_told(store, board, tmp_path):
+def test_the_progress_of_an_import_is_told(store, handlers, tmp_path):
     seen = []
     good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
 
     def how(at, desc, unit) -> None:
         seen.append((desc, at))
 
-    board.add_file(visit(), new(store), [good], "A folder of images with a CSV", False, NOBODY, how)
+    handlers.add_file(visit(), new(store), [good], "A folder of images with a CSV", False, NOBODY, how)
     assert ("Checking", (2, 2)) in seen and ("Storing", (2, 2)) in seen
 
 
-def test_an_earlier_import_is_added_to_another_project(store, board, tmp_path):
+def test_an_earlier_import_is_added_to_another_project(store, handlers, tmp_path):
     trajectory, pictures = aha()
     file = tmp_path / "one.json"
     file.write_text(json.dumps(trajectory.to_dict()))
@@ -215,35 +215,35 @@ def test_an_earlier_import_is_added_to_another_project(store, board, tmp_path):
         shown.append(tmp_path / f"{sha256}.png")
         shown[-1].write_bytes(png)
     first, second = new(store), store.create_project(replace(RICH, id="second", name="Second")).id
-    board.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, NOBODY, quiet)
+    handlers.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, NOBODY, quiet)
     assert project_counts(store)[first].items == 1
     [batch] = store.imports()
-    assert "1 item added" in board.add_import(second, batch.id, visit()).note
-    assert "choose an import" in board.add_import(second, None, visit()).note.lower()
+    assert "1 item added" in handlers.add_import(second, batch.id, visit()).note
+    assert "choose an import" in handlers.add_import(second, None, visit()).note.lower()
 
 
-def test_what_is_no_file_or_no_zip_is_said(store, board, tmp_path):
+def test_what_is_no_file_or_no_zip_is_said(store, handlers, tmp_path):
     project = new(store)
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"no zip")
     name = next(iter(FORMAT_NAMES))
-    assert "got no file" in board.add_file(visit(), project, None, name, False, NOBODY, quiet)[5].lower()
-    assert "cannot be unpacked" in board.add_file(visit(), project, [str(broken)], name, False, NOBODY, quiet)[5]
+    assert "got no file" in handlers.add_file(visit(), project, None, name, False, NOBODY, quiet)[5].lower()
+    assert "cannot be unpacked" in handlers.add_file(visit(), project, [str(broken)], name, False, NOBODY, quiet)[5]
 
 
 def test_every_format_can_be_chosen():
     assert set(FORMAT_NAMES.values()) == {AUTO, *FORMATS}
 
 
-def test_prompts_are_drawn_and_added(store, board):
+def test_prompts_are_drawn_and_added(store, handlers):
     project = new(store, ARENA)
-    way, other = item_sources.ways(board.checkpoints)
+    way, other = item_sources.ways(handlers.checkpoints)
     seen = []
 
     def how(at, desc, unit) -> None:
         seen.append(at)
 
-    *_, last = board.add_prompts(visit(), project, "two cars\n\na red cat\ntwo cars", [way, other], 1, how)
+    *_, last = handlers.add_prompts(visit(), project, "two cars\n\na red cat\ntwo cars", [way, other], 1, how)
     assert "2 items added" in last.note and seen[-1] == (2, 2)
     assert project_counts(store)[project].items == 2
     drawn = store.trajectories()
@@ -254,16 +254,16 @@ def test_prompts_are_drawn_and_added(store, board):
     assert all(len(of) == 1 for of in seeds.values())
 
 
-def test_nothing_is_drawn_when_a_prompt_cannot_be(store, board):
+def test_nothing_is_drawn_when_a_prompt_cannot_be(store, handlers):
     project = new(store)
-    [view] = board.add_prompts(
-        visit(), project, "two cars\nan elephant", item_sources.ways(board.checkpoints)[:1], 1, quiet
+    [view] = handlers.add_prompts(
+        visit(), project, "two cars\nan elephant", item_sources.ways(handlers.checkpoints)[:1], 1, quiet
     )
     assert "elephant" in view.note and store.trajectories() == []
-    [view] = board.add_prompts(visit(), project, " ", item_sources.ways(board.checkpoints)[:1], 1, quiet)
+    [view] = handlers.add_prompts(visit(), project, " ", item_sources.ways(handlers.checkpoints)[:1], 1, quiet)
     assert "no prompt" in view.note
-    [view] = board.add_prompts(
-        visit(), new_pairs(store), "two cars", item_sources.ways(board.checkpoints)[:1], 1, quiet
+    [view] = handlers.add_prompts(
+        visit(), new_pairs(store), "two cars", item_sources.ways(handlers.checkpoints)[:1], 1, quiet
     )
     assert "two ways to draw" in view.note
 
@@ -272,7 +272,7 @@ def new_pairs(store) -> str:
     return store.create_project(replace(ARENA, id="pairs", name="Pairs")).id
 
 
-def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
+def test_the_dashboard_has_people_days_agreement_and_answers(store, handlers):
     project = new(store)
     keep(store, 0), keep(store, 1)
     store.add_items(project, [NewItem("t0"), NewItem("t1")])
@@ -281,7 +281,7 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
             for segment in (1, 4):
                 said = {"alignment": rating, "appearance": 3}
                 store.annotate(Annotation(f"t{number}", segment, who, said, project=project))
-    view, *_ = [board.start(visit(id=project))]
+    view, *_ = [handlers.start(visit(id=project))]
     html = view[4]
     assert "ann" in html and "bob" in html and "Answers per day" in html
     assert "ordinal, by ranks; 4 items, 8 answers" in html
@@ -290,38 +290,38 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
     assert len(project_answers(store, project).submitted) == 8
 
 
-def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, board):
-    known = item_sources.ways(board.checkpoints)
+def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, handlers):
+    known = item_sources.ways(handlers.checkpoints)
     ways = -3 - len(QuestionEditorView._fields)
-    menus = [board.start(visit(id=project))[ways] for project in (new(store), new_pairs(store))]
+    menus = [handlers.start(visit(id=project))[ways] for project in (new(store), new_pairs(store))]
     assert [menu["value"] for menu in menus] == [known[:1], known[:2]] and menus[0]["choices"] == known
 
 
-def test_an_address_that_names_no_project_says_so(board):
-    assert "No such project" in board.start(visit(id="gone"))[1]
+def test_an_address_that_names_no_project_says_so(handlers):
+    assert "No such project" in handlers.start(visit(id="gone"))[1]
 
 
 def test_a_visitor_is_refused_by_every_handler(store, tiny):
     public = Settings(mode=Mode.PUBLIC)
-    shelf = ProjectsHandlers(store, public)
-    board = ProjectHandlers(store, Checkpoints(Generator(JanusBackend(tiny), store)), public)
+    list_handlers = ProjectsHandlers(store, public)
+    handlers = ProjectHandlers(store, Checkpoints(Generator(JanusBackend(tiny), store)), public)
     calls = (
-        lambda: shelf.start(visit()),
-        lambda: shelf.kind(FEEDBACK, visit()),
-        lambda: shelf.make(visit(), FEEDBACK, *ProjectForm.of(RICH)),
-        lambda: board.start(visit(id="reflections")),
-        lambda: board.change(visit(), "reflections", *ProjectForm.of(RICH)),
-        lambda: board.close("reflections", visit()),
-        lambda: board.add_gallery(visit(), "reflections", 5, *CHOICE),
-        lambda: board.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, NOBODY, quiet),
-        lambda: board.add_import("reflections", "x", visit()),
-        lambda: list(board.add_prompts(visit(), "reflections", "two cars", ["tiny"], 1, quiet)),
-        lambda: board.questions.choose("reflections", None, visit()),
-        lambda: board.questions.preview(visit(), "reflections", None, "Which?", *ABOUT_IT),
-        lambda: board.questions.keep(visit(), "reflections", None, "Which?", *ABOUT_IT),
-        lambda: board.questions.refresh("reflections", visit()),
-        lambda: board.questions.move("reflections", "verdict_right", 1, visit()),
-        lambda: board.questions.remove("reflections", "verdict_right", visit()),
+        lambda: list_handlers.start(visit()),
+        lambda: list_handlers.kind(FEEDBACK, visit()),
+        lambda: list_handlers.make(visit(), FEEDBACK, *ProjectForm.of(RICH)),
+        lambda: handlers.start(visit(id="reflections")),
+        lambda: handlers.change(visit(), "reflections", *ProjectForm.of(RICH)),
+        lambda: handlers.close("reflections", visit()),
+        lambda: handlers.add_gallery(visit(), "reflections", 5, *CHOICE),
+        lambda: handlers.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, NOBODY, quiet),
+        lambda: handlers.add_import("reflections", "x", visit()),
+        lambda: list(handlers.add_prompts(visit(), "reflections", "two cars", ["tiny"], 1, quiet)),
+        lambda: handlers.questions.choose("reflections", None, visit()),
+        lambda: handlers.questions.preview(visit(), "reflections", None, "Which?", *ABOUT_IT),
+        lambda: handlers.questions.keep(visit(), "reflections", None, "Which?", *ABOUT_IT),
+        lambda: handlers.questions.refresh("reflections", visit()),
+        lambda: handlers.questions.move("reflections", "verdict_right", 1, visit()),
+        lambda: handlers.questions.remove("reflections", "verdict_right", visit()),
         lambda: RemovalHandlers(store, public).archive("reflections", visit()),
         lambda: RemovalHandlers(store, public).delete("reflections", "Reflections", visit()),
     )
@@ -330,30 +330,30 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
             call()
 
 
-def test_names_in_any_script_are_projects_of_their_own_and_those_that_look_the_same_are_refused(store, shelf):
-    given = shelf.kind(FEEDBACK, visit())
+def test_names_in_any_script_are_projects_of_their_own_and_those_that_look_the_same_are_refused(store, list_handlers):
+    given = list_handlers.kind(FEEDBACK, visit())
     names = ("图像评审", "偏好比较", "الصور", "Проверка 2", "Оценка 2", "हिन्दी", "A/B", "a b", "Caf\u00e9")
     for name in names:
-        assert "is made" in shelf.make(visit(), FEEDBACK, *given._replace(name=name))[1]
+        assert "is made" in list_handlers.make(visit(), FEEDBACK, *given._replace(name=name))[1]
     made = {project.name: project.id for project in store.projects()}
     assert set(names) <= set(made) and len(set(made.values())) == len(made)
     for name in ("Cafe\u0301", "CAF\u00c9", "图像\u200b评审", "a\u3000b"):
-        assert "looks the same" in shelf.make(visit(), FEEDBACK, *given._replace(name=name))[1]
+        assert "looks the same" in list_handlers.make(visit(), FEEDBACK, *given._replace(name=name))[1]
 
 
-def test_drawings_that_are_the_same_picture_become_no_pair(store, board):
+def test_drawings_that_are_the_same_picture_become_no_pair(store, handlers):
     project = new(store, ARENA)
     for number, last in enumerate((20, 20, 30)):
         trajectory, pictures = aha(identity=f"t{number}", last=last)
         store.save(replace(trajectory, checkpoint=f"net{number}"), pictures, owner="visitor")
-    note = board.add_gallery(visit(), project, 50, *CHOICE).note
+    note = handlers.add_gallery(visit(), project, 50, *CHOICE).note
     assert "2 items added; 1 pair shows the same picture twice and cannot be compared" in note
 
 
-def test_a_project_that_wants_practice_says_where_none_is_appointed(store, board):
+def test_a_project_that_wants_practice_says_where_none_is_appointed(store, handlers):
     project = store.create_project(replace(REFLECTIONS_PROJECT, id="new", name="New", practice=5)).id
     keep(store, 0)
-    view = board.start(visit(id=project))
+    view = handlers.start(visit(id=project))
     assert "begin with 5 practice items, but none is appointed" in "".join(map(str, view))
     assert f'href="review?project={project}"' in "".join(map(str, view))
 
@@ -361,11 +361,11 @@ def test_a_project_that_wants_practice_says_where_none_is_appointed(store, board
 ABOUT_IT = ("", "image", "rating", "", 1, 7, False)  # help, about, form, choices, scale, required
 
 
-def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answered_stays(store, board):
+def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answered_stays(store, handlers):
     store.create_project(replace(RICH, overlap=1))
     id = keep(store, 0)
     store.add_items(RICH.id, [NewItem(id)])
-    editor, request = board.questions, visit()
+    editor, request = handlers.questions, visit()
     names = [question.name for question in RICH.questions]
     sheet, note = editor.preview(request, RICH.id, "", "How lively is it?", *ABOUT_IT)
     asked = [question for thing in sheet["things"] for question in thing["questions"]]
@@ -398,19 +398,19 @@ def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answ
     )
 
 
-def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(store, board, shelf):
+def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(store, handlers, list_handlers):
     store.create_project(replace(RICH, overlap=1))
     id = keep(store, 0)
     store.add_items(RICH.id, [NewItem(id)])
     store.annotate(Annotation(id, 1, "ann", {"alignment": 1, "appearance": 1}, project=RICH.id))
     removal = RemovalHandlers(store, Settings())
-    assert "1 items, 1 answers of 1 people" in board.start(visit(id=RICH.id))[-2]
+    assert "1 items, 1 answers of 1 people" in handlers.start(visit(id=RICH.id))[-2]
     told, note = removal.archive(RICH.id, visit())
     assert "in the archive now" in note and "the button takes it out" in told
-    assert "Archive (1)" in shelf.start(visit()) and store.project(RICH.id).closed_at is not None
+    assert "Archive (1)" in list_handlers.start(visit()) and store.project(RICH.id).closed_at is not None
     assert len(store.counted()) == 1
     removal.archive(RICH.id, visit())
-    assert "Archive (" not in shelf.start(visit())
+    assert "Archive (" not in list_handlers.start(visit())
     assert "Nothing is deleted" in removal.delete(RICH.id, "Poor feedback", visit())[1]
     assert "It is deleted" in removal.delete(RICH.id, "rich feedback", visit())[1]
     assert RICH.id not in [project.id for project in store.projects()] and store.counted() == []
@@ -419,16 +419,18 @@ def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(sto
     assert "belongs to this project" in removal.delete(REFLECTIONS_PROJECT.id, "Reflections", visit())[1]
 
 
-def test_plain_pictures_are_judged_first_where_somebody_wants_it(store, board, tmp_path):
+def test_plain_pictures_are_judged_first_where_somebody_wants_it(store, handlers, tmp_path):
     project = new(store, REFLECTIONS_PROJECT, collects=False)
     (tmp_path / "a.png").write_bytes(picture(40))
     table = tmp_path / "table.csv"
     table.write_text("file_name,prompt\na.png,two apples\n", "utf-8")
-    files, judge = [str(table), str(tmp_path / "a.png")], board.checkpoints.first.name
-    *view, _, _, _ = board.add_file(visit(), project, files, AUTOMATIC, False, judge, quiet)
+    files, judge = [str(table), str(tmp_path / "a.png")], handlers.checkpoints.first.name
+    *view, _, _, _ = handlers.add_file(visit(), project, files, AUTOMATIC, False, judge, quiet)
     assert "1 item added" in view[5]
     [judged] = [t for t in store.trajectories(limit=9) if t.checkpoint == judge]
     kinds = [segment.kind for segment in store.trajectory(judged.id).segments]
     assert kinds == ["source", "reflection"] and project_counts(store)[project].items == 1
     elsewhere = store.create_project(RICH).id
-    assert "does not ask about verdicts" in board.add_file(visit(), elsewhere, files, AUTOMATIC, False, judge, quiet)[5]
+    assert (
+        "does not ask about verdicts" in handlers.add_file(visit(), elsewhere, files, AUTOMATIC, False, judge, quiet)[5]
+    )

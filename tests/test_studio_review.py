@@ -47,7 +47,7 @@ def store(tmp_path: Path, url: str | None):
 
 
 @pytest.fixture
-def desk(store):
+def handlers(store):
     return ReviewHandlers(store, Settings())
 
 
@@ -71,21 +71,21 @@ def filled(store) -> list[int]:
     return items
 
 
-def test_the_worst_disagreement_comes_first_and_what_all_agree_on_is_left_out(store, desk):
+def test_the_worst_disagreement_comes_first_and_what_all_agree_on_is_left_out(store, handlers):
     items = filled(store)
     disputed = [case.item for case in cases(project_answers(store, "team")) if case.score > 0]
     assert disputed == [items[1], items[0]]
-    view = desk.start(visit(project="team"))
+    view = handlers.start(visit(project="team"))
     assert view.case.item == items[1] and "2 of 2 to decide" in view.queue
-    assert desk.following(view.case, visit()).case.item == items[0]
-    assert desk.start(visit(project="team", item=str(items[0]))).case.item == items[0]
-    assert desk.start(visit()).case.project == "team"
+    assert handlers.following(view.case, visit()).case.item == items[0]
+    assert handlers.start(visit(project="team", item=str(items[0]))).case.item == items[0]
+    assert handlers.start(visit()).case.project == "team"
 
 
 @ON_SQLITE
-def test_answers_stand_side_by_side_and_differences_are_marked(store, desk):
+def test_answers_stand_side_by_side_and_differences_are_marked(store, handlers):
     filled(store)
-    html = desk.start(visit(project="team")).answers
+    html = handlers.start(visit(project="team")).answers
     assert all(f"<th>{who}</th>" in html for who in ("ann", "bob", "eve"))
     assert html.count('class="differs"') == 2
     assert "Does the picture fit?" in html and "image 1" in html and ">Does not</td>" in html
@@ -101,23 +101,23 @@ def test_people_are_pseudonymous_unless_an_admin_looks(store):
 
 
 @ON_SQLITE
-def test_what_all_agree_on_is_filled_in_and_what_they_differ_on_is_not(store, desk):
+def test_what_all_agree_on_is_filled_in_and_what_they_differ_on_is_not(store, handlers):
     filled(store)
-    sheet = desk.start(visit(project="team")).sheet
+    sheet = handlers.start(visit(project="team")).sheet
     assert [thing["name"] for thing in sheet["things"]] == ["image 1", "image 2"]
     assert sheet["answers"] == {"2": {"reason_rating": 4}, "5": {"reason_rating": 4}}
 
 
-def decided(desk, case, verdict: str = "yes"):
+def decided(handlers, case, verdict: str = "yes"):
     said = {"verdict_right": verdict, "reason_rating": 4}
-    return desk.decide(case, json.dumps({"2": said, "5": said}), visit())
+    return handlers.decide(case, json.dumps({"2": said, "5": said}), visit())
 
 
-def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, desk):
+def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, handlers):
     items = filled(store)
     before = project_counts(store)["team"], agreements(project_answers(store, "team"))
-    case = desk.start(visit(project="team")).case
-    view = decided(desk, case)
+    case = handlers.start(visit(project="team")).case
+    view = decided(handlers, case)
     assert "Decided" in view.note and view.case.item == items[1]
     told = project_answers(store, "team")
     assert {a.annotator for a in told.decisions} == {"me"} and len(told.decisions) == 2
@@ -126,14 +126,14 @@ def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, 
         (items[0], False),
         (items[1], True),
     ]
-    again = desk.start(visit(project="team", item=str(items[1])))
+    again = handlers.start(visit(project="team", item=str(items[1])))
     assert "decided by me" in again.answers and again.answers.count('class="differs"') == 2
-    decided(desk, case)  # sent twice
+    decided(handlers, case)  # sent twice
     assert len(store.history("t1", annotator="me")) == 2
 
 
 @ON_SQLITE
-def test_nobody_decides_about_their_own_answer_and_nothing_half_is_stored(store, desk):
+def test_nobody_decides_about_their_own_answer_and_nothing_half_is_stored(store, handlers):
     [first, *_] = filled(store)
     mine = [Annotation("t0", 2, "ann", {"verdict_right": "no"})]
     with pytest.raises(ProjectError, match="let another reviewer decide"):
@@ -141,11 +141,11 @@ def test_nobody_decides_about_their_own_answer_and_nothing_half_is_stored(store,
     with pytest.raises(AnswerError, match="not about this item"):
         decide(store, first, "rev", [Annotation("t0", 2, "rev", {"verdict_right": "no"}), replace(mine[0])])
     assert store.history("t0", annotator="rev") == []
-    case = desk.start(visit(project="team")).case
-    assert "not answered yet" in decided(desk, case, None).note.lower()
+    case = handlers.start(visit(project="team")).case
+    assert "not answered yet" in decided(handlers, case, None).note.lower()
 
 
-def test_a_pair_is_decided_by_its_sides(store, desk):
+def test_a_pair_is_decided_by_its_sides(store, handlers):
     store.create_project(replace(ARENA, overlap=2))
     keep(store, 0), keep(store, 1, checkpoint="other")
     [item] = store.add_items("arena", [NewItem("t0", "t1")])
@@ -155,39 +155,39 @@ def test_a_pair_is_decided_by_its_sides(store, desk):
         choice = "left" if turn.left == wanted else "right"
         said = {"alignment": {"choice": choice, "left": turn.left, "right": right}}
         submit(store, item, who, [Annotation("t0", None, who, said)])
-    view = desk.start(visit(project="arena"))
+    view = handlers.start(visit(project="arena"))
     assert '<td dir="auto">Left</td><td dir="auto">Right</td>' in view.answers
     assert view.stage.count('class="timeline still"') == 2
     assert view.stage.index("<h2>Left</h2>") < view.stage.index("<h2>Right</h2>")
-    desk.decide(view.case, json.dumps({"all": {"alignment": "right"}}), visit())
+    handlers.decide(view.case, json.dumps({"all": {"alignment": "right"}}), visit())
     [made] = project_answers(store, "arena").decisions
     assert dict(made.answers["alignment"]) == {"choice": "right", "left": "t0", "right": "t1"}
 
 
 @ON_SQLITE
-def test_the_trail_says_everything_and_any_revision_comes_back(store, desk):
+def test_the_trail_says_everything_and_any_revision_comes_back(store, handlers):
     filled(store)
     store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="team"))
-    look = desk.look("gallery?run=t0", visit())
+    look = handlers.look("gallery?run=t0", visit())
     assert look.trail_of == "t0" and "drew it" in look.trail and look.trail.count("submitted") == 7
     first = next(id for words, id in reversed(look.revision["choices"]) if "by ann, reflection on image 1" in words)
-    view = desk.restore("t0", first, visit())
+    view = handlers.restore("t0", first, visit())
     assert "counts again" in view.note and "Nothing was overwritten" in view.note
     [now] = [a for a in store.annotations("t0", annotator="ann", project="team") if a.segment == 2]
     assert now.answers["verdict_right"] == "yes"
     assert len(store.history("t0", segment=2, annotator="ann")) == 3
-    assert "Choose the revision" in desk.restore("t0", None, visit()).note
-    assert "no revision 999" in desk.restore("t0", 999, visit()).note
-    assert "no trajectory" in desk.look("gone", visit()).trail
+    assert "Choose the revision" in handlers.restore("t0", None, visit()).note
+    assert "no revision 999" in handlers.restore("t0", 999, visit()).note
+    assert "no trajectory" in handlers.look("gone", visit()).trail
 
 
 @ON_SQLITE
-def test_a_decision_that_comes_back_is_still_one(store, desk):
+def test_a_decision_that_comes_back_is_still_one(store, handlers):
     filled(store)
-    case = desk.start(visit(project="team")).case
-    decided(desk, case, "yes")
+    case = handlers.start(visit(project="team")).case
+    decided(handlers, case, "yes")
     [old, *_] = store.history("t1", annotator="me")
-    decided(desk, replace(case, key="again"), "no")
+    decided(handlers, replace(case, key="again"), "no")
     again = restore_revision(store, old.id)
     assert (again.status, again.answers["verdict_right"]) == (Status.SUBMITTED, "yes")
     assert project_counts(store)["team"].answers == 9 and len(project_answers(store, "team").decisions) == 2
@@ -213,11 +213,11 @@ def test_a_decision_says_in_its_row_of_what_kind_it_is_and_keeps_it_when_the_lea
     assert [a.decision for a in project_answers(store, "team").decisions] == [kind]
 
 
-def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, desk):
+def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, handlers):
     filled(store)
-    case = desk.start(visit(project="team")).case
-    decided(desk, case, "yes")
-    decided(desk, replace(case, key="again"), "no")
+    case = handlers.start(visit(project="team")).case
+    decided(handlers, case, "yes")
+    decided(handlers, replace(case, key="again"), "no")
     for segment in (2, 5):
         store.undo("t1", segment, "me", project="team")
     told = project_answers(store, "team")
@@ -250,7 +250,7 @@ def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_s
 
 
 @ON_SQLITE
-def test_hostile_words_stay_text(store, desk):
+def test_hostile_words_stay_text(store, handlers):
     store.create_project(TEAM)
     keep(store, 0, prompt=HOSTILE)
     store.add_items("team", [NewItem("t0")])
@@ -258,7 +258,7 @@ def test_hostile_words_stay_text(store, desk):
         said = {"verdict_right": verdict, "reason_correction": HOSTILE}
         store.annotate(Annotation("t0", 2, who, said, project="team"))
         store.annotate(Annotation("t0", 5, who, said, project="team"))
-    view = desk.start(visit(project="team"))
+    view = handlers.start(visit(project="team"))
     for html in (view.queue, view.stage, view.answers, view.trail):
         assert "<img src=q" not in html and "&lt;img src=q" in html
 
@@ -292,15 +292,15 @@ def test_accuracy_is_of_gold_alone(store):
 
 @ON_SQLITE
 def test_a_visitor_is_refused_by_every_handler(store):
-    desk = ReviewHandlers(store, Settings(mode=Mode.PUBLIC))
+    handlers = ReviewHandlers(store, Settings(mode=Mode.PUBLIC))
     calls = (
-        lambda: desk.start(visit()),
-        lambda: desk.choose("team", visit()),
-        lambda: desk.following(None, visit()),
-        lambda: desk.decide(None, "{}", visit()),
-        lambda: desk.look("t0", visit()),
-        lambda: desk.restore("t0", 1, visit()),
-        lambda: desk.appoint(None, "", "gold", visit()),
+        lambda: handlers.start(visit()),
+        lambda: handlers.choose("team", visit()),
+        lambda: handlers.following(None, visit()),
+        lambda: handlers.decide(None, "{}", visit()),
+        lambda: handlers.look("t0", visit()),
+        lambda: handlers.restore("t0", 1, visit()),
+        lambda: handlers.appoint(None, "", "gold", visit()),
     )
     for call in calls:
         with pytest.raises(gr.Error, match="not open to visitors"):
@@ -308,17 +308,17 @@ def test_a_visitor_is_refused_by_every_handler(store):
 
 
 @ON_SQLITE
-def test_an_admin_makes_gold_and_practice_of_what_was_reviewed(store, desk):
+def test_an_admin_makes_gold_and_practice_of_what_was_reviewed(store, handlers):
     items = filled(store)
-    view = desk.start(visit(project="team", item=str(items[2])))
+    view = handlers.start(visit(project="team", item=str(items[2])))
     assert view.case.item == items[2] and "all alike, 3 people" in view.queue  # it can be found, too
     assert view.appointing["visible"]
-    told = desk.appoint(view.case, "", "gold", visit())
+    told = handlers.appoint(view.case, "", "gold", visit())
     assert "4 right answers are known" in told.note
     assert set(project_answers(store, "team").gold) == {items[2]}
-    told = desk.appoint(view.case, "Count <them>.", "practice", visit())
+    told = handlers.appoint(view.case, "Count <them>.", "practice", visit())
     assert "for practice now" in told.note
-    assert "stays so" in desk.appoint(view.case, "", "work", visit()).note
+    assert "stays so" in handlers.appoint(view.case, "", "work", visit()).note
     assert len({a.annotator for a in project_answers(store, "team").submitted if a.item == items[2]}) == 3
 
 
@@ -332,24 +332,24 @@ def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_
     hidden = [a.id for a in store.history("t0") if a.project == "secret"]
     shown = next(a.id for a in store.history("t0") if a.project == "team")
     accounts.add(store, "rex", Role.REVIEWER, "a long enough one")
-    desk = ReviewHandlers(store, Settings(mode=Mode.PUBLIC))
+    handlers = ReviewHandlers(store, Settings(mode=Mode.PUBLIC))
     cookie = f"{COOKIE}={new_session(store, accounts.person(store, 'rex'))}"
     asked = SimpleNamespace(query_params={"trajectory": "t0"}, session_hash="s", headers={"cookie": cookie})
-    menu = {id for _, id in desk.look("t0", asked).revision["choices"]}
+    menu = {id for _, id in handlers.look("t0", asked).revision["choices"]}
     assert shown in menu and not menu & set(hidden)
-    assert not {id for _, id in desk.start(asked).revision["choices"]} & set(hidden)
+    assert not {id for _, id in handlers.start(asked).revision["choices"]} & set(hidden)
     before = store.history("t0")
-    assert "no revision" in desk.restore("t0", hidden[0], asked).note
-    assert "no revision" in desk.restore("t1", shown, asked).note  # of another drawing than the one on the page
+    assert "no revision" in handlers.restore("t0", hidden[0], asked).note
+    assert "no revision" in handlers.restore("t1", shown, asked).note  # of another drawing than the one on the page
     case = ReviewCase("secret", item, "key")
-    assert "no project" in desk.decide(case, '{"2": {"verdict_right": "no"}}', asked).note
-    desk.following(case, asked)
+    assert "no project" in handlers.decide(case, '{"2": {"verdict_right": "no"}}', asked).note
+    handlers.following(case, asked)
     assert store.history("t0") == before
-    assert "counts again" in desk.restore("t0", shown, asked).note
+    assert "counts again" in handlers.restore("t0", shown, asked).note
 
 
 @ON_SQLITE
-def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, desk):
+def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, handlers):
     filled(store)
     first = store.history("t0", segment=2, annotator="ann")[0]
     store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="team"))
@@ -357,11 +357,11 @@ def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, de
     assert again.annotator == "ann" and restore_revision(store, first.id, key="once", by="eve") == again
     last = trail(store, "t0")[-1]
     assert (last.who, last.by, last.after) == ("ann", "rex", again)
-    assert "restored by rex" in desk.look("t0", visit()).trail
+    assert "restored by rex" in handlers.look("t0", visit()).trail
 
 
 @ON_SQLITE
-def test_a_pair_of_single_drawings_is_headed_by_its_sides_alone(store, desk):
+def test_a_pair_of_single_drawings_is_headed_by_its_sides_alone(store, handlers):
     store.create_project(replace(ARENA, overlap=2))
     for number in range(2):
         keep(store, number, segments=aha(last=20 + number)[0].segments[4:5], checkpoint=f"net{number}")
@@ -370,23 +370,23 @@ def test_a_pair_of_single_drawings_is_headed_by_its_sides_alone(store, desk):
         left = claim(store, "arena", who).left
         said = {"alignment": {"choice": choice, "left": left, "right": "t1" if left == "t0" else "t0"}}
         submit(store, item, who, [Annotation("t0", None, who, said)])
-    stage = desk.start(visit(project="arena")).stage
+    stage = handlers.start(visit(project="arena")).stage
     assert "<h2>Left</h2>" in stage and "Draft" not in stage
 
 
 @ON_SQLITE
-def test_a_decided_item_stays_until_next_is_pressed(store, desk):
+def test_a_decided_item_stays_until_next_is_pressed(store, handlers):
     filled(store)
-    view = desk.start(visit(project="team"))
-    after = decided(desk, view.case)
+    view = handlers.start(visit(project="team"))
+    after = decided(handlers, view.case)
     assert after.case.item == view.case.item and "Decided" in after.note
-    assert desk.following(after.case, visit()).case.item != view.case.item
+    assert handlers.following(after.case, visit()).case.item != view.case.item
 
 
 @ON_SQLITE
-def test_a_reviewer_accepts_what_most_say_and_is_told_where_people_are_split(store, desk):
+def test_a_reviewer_accepts_what_most_say_and_is_told_where_people_are_split(store, handlers):
     items = filled(store)
-    view = desk.accept(desk.start(visit(project="team")).case, visit())
+    view = handlers.accept(handlers.start(visit(project="team")).case, visit())
     assert "Decided as most say" in view.note and view.case.item == items[1]  # it stays on the table
     verdicts = {a.segment: a.answers["verdict_right"] for a in project_answers(store, "team").decisions}
     assert verdicts == {2: "yes", 5: "yes"}
@@ -394,19 +394,19 @@ def test_a_reviewer_accepts_what_most_say_and_is_told_where_people_are_split(sto
     for who, verdict in (("ann", "yes"), ("bob", "no")):
         said = {"verdict_right": verdict, "reason_rating": 4}
         store.annotate(Annotation("t7", 2, who, said, project="team"))
-    view = desk.accept(desk.start(visit(project="team", item=str(split))).case, visit())
+    view = handlers.accept(handlers.start(visit(project="team", item=str(split))).case, visit())
     assert "People are split" in view.note and view.sheet["answers"]["2"] == {"reason_rating": 4}
 
 
 @pytest.mark.parametrize("to_others", [False, True])
-def test_answers_are_sent_back_with_a_note_to_the_same_person_or_to_somebody_else(store, desk, to_others):
+def test_answers_are_sent_back_with_a_note_to_the_same_person_or_to_somebody_else(store, handlers, to_others):
     items = filled(store)
-    view = desk.start(visit(project="team"))
+    view = handlers.start(visit(project="team"))
     pseudonym = store.pseudonyms(["eve"])["eve"]
     assert ("eve", pseudonym) in view.returning["choices"]  # as an admin sees her
-    assert "Got no note" in desk.send_back(view.case, pseudonym, " ", to_others, visit()).note
-    view = desk.send_back(view.case, pseudonym, "Look at the car.", to_others, visit())
-    assert "Taken back" in view.note and "eve" not in view.answers and f"by {desk.settings.annotator}" in view.trail
+    assert "Got no note" in handlers.send_back(view.case, pseudonym, " ", to_others, visit()).note
+    view = handlers.send_back(view.case, pseudonym, "Look at the car.", to_others, visit())
+    assert "Taken back" in view.note and "eve" not in view.answers and f"by {handlers.settings.annotator}" in view.trail
     again, other = claim(store, "team", "eve"), claim(store, "team", "zoe")
     assert (again.item if again else None) == (None if to_others else items[1])
     assert (other.item if other else None) == (items[1] if to_others else None)

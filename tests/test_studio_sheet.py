@@ -71,68 +71,68 @@ def test_what_the_page_is_sent_is_json_and_of_a_pair_says_nothing_of_who_drew_it
     assert order == ["left", "tie", "both_bad", "right"]
 
 
-def test_everything_that_is_asked_is_stored_as_it_was_filled_in(store, desk):
+def test_everything_that_is_asked_is_stored_as_it_was_filled_in(store, handlers):
     first, second = rich(store)
     request = by(store, "ada", project=RICH.id)
-    view = desk.start(request)
+    view = handlers.start(request)
     assert view.sheet["answers"] == {"1": {}, "3": {}, "all": {}}
-    following = desk.submit(RICH.id, view.token, json.dumps(FILLED), request)
+    following = handlers.submit(RICH.id, view.token, json.dumps(FILLED), request)
     assert following.note == "" and following.sheet["key"] != view.sheet["key"]
     assert said(store, status=Status.SUBMITTED) == {int(k) if k != "all" else None: v for k, v in FILLED.items()}
     assert "1 done" in following.progress
 
 
-def test_an_undo_shows_the_sheet_as_it_was_sent(store, desk):
+def test_an_undo_shows_the_sheet_as_it_was_sent(store, handlers):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    desk.submit(RICH.id, desk.start(request).token, json.dumps(FILLED), request)
-    view = desk.undo(RICH.id, request)
+    handlers.submit(RICH.id, handlers.start(request).token, json.dumps(FILLED), request)
+    view = handlers.undo(RICH.id, request)
     assert view.sheet["answers"] == FILLED and "Taken back" in view.note
     assert said(store, status=Status.SUBMITTED) == {}
     again = FILLED | {"1": FILLED["1"] | {"alignment": 3}}
-    desk.submit(RICH.id, view.token, json.dumps(again), request)
+    handlers.submit(RICH.id, view.token, json.dumps(again), request)
     assert said(store, status=Status.SUBMITTED)[1]["alignment"] == 3
     assert len(store.history(store.annotations()[0].trajectory_id)) == 9  # nothing is overwritten
-    desk.undo(RICH.id, request)
-    assert "nothing to undo" in desk.undo(RICH.id, request).note
+    handlers.undo(RICH.id, request)
+    assert "nothing to undo" in handlers.undo(RICH.id, request).note
 
 
-def test_what_is_kept_is_there_again_and_only_what_is_new_is_written(store, desk):
+def test_what_is_kept_is_there_again_and_only_what_is_new_is_written(store, handlers):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    view = desk.start(request)
+    view = handlers.start(request)
     begun = {"1": {"alignment": 2}, "3": {}, "all": {"comment": "half"}}
     for _ in range(3):
-        assert desk.save(RICH.id, view.token, json.dumps(begun), request) == ""
+        assert handlers.save(RICH.id, view.token, json.dumps(begun), request) == ""
     assert len(store.history(store.annotations()[0].trajectory_id)) == 2
-    desk.leave(request)
-    assert desk.start(request).sheet["answers"] == begun
-    desk.save(RICH.id, view.token, json.dumps(begun | {"all": {}}), request)
-    assert desk.start(request).sheet["answers"]["all"] == {}  # what was taken out again stays out
+    handlers.leave(request)
+    assert handlers.start(request).sheet["answers"] == begun
+    handlers.save(RICH.id, view.token, json.dumps(begun | {"all": {}}), request)
+    assert handlers.start(request).sheet["answers"]["all"] == {}  # what was taken out again stays out
     assert {a.status for a in store.annotations()} == {Status.UNFINISHED}
 
 
-def test_the_same_sheet_sent_five_times_is_stored_once(store, desk):
+def test_the_same_sheet_sent_five_times_is_stored_once(store, handlers):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    token = desk.start(request).token
+    token = handlers.start(request).token
     for _ in range(5):
-        desk.submit(RICH.id, token, json.dumps(FILLED), request)
+        handlers.submit(RICH.id, token, json.dumps(FILLED), request)
     assert len(store.annotations(annotator="ada")) == 3
 
 
-def test_the_side_on_which_a_picture_stood_is_stored_with_the_preference(store, desk):
+def test_the_side_on_which_a_picture_stood_is_stored_with_the_preference(store, handlers):
     one, other = pairs(store)
     request = by(store, "ada", project=ARENA.id)
-    view = desk.start(request)
+    view = handlers.start(request)
     filled = {"all": {"alignment": "left", "appearance": "both_bad", "comment": "Close."}}
-    desk.submit(ARENA.id, view.token, json.dumps(filled), request)
+    handlers.submit(ARENA.id, view.token, json.dumps(filled), request)
     [stored] = store.annotations(annotator="ada")
     preference = stored.answers["alignment"]
     assert {preference["left"], preference["right"]} == {one, other}
     shown = store.trajectory(preference["left"]).images[-1].sha256
     assert view.sheet["panes"][0]["src"].startswith("data:") and store.picture(shown)
-    back = desk.undo(ARENA.id, request)
+    back = handlers.undo(ARENA.id, request)
     assert back.sheet["answers"] == filled
     assert back.sheet["panes"] == view.sheet["panes"]  # nobody changes sides meanwhile
 
@@ -153,27 +153,27 @@ def test_the_side_on_which_a_picture_stood_is_stored_with_the_preference(store, 
         ([1], "load it again"),
     ],
 )
-def test_a_sheet_that_does_not_fit_is_refused_in_words_and_nothing_is_stored(store, desk, filled, wanted):
+def test_a_sheet_that_does_not_fit_is_refused_in_words_and_nothing_is_stored(store, handlers, filled, wanted):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    assert wanted in desk.submit(RICH.id, desk.start(request).token, json.dumps(filled), request).note
+    assert wanted in handlers.submit(RICH.id, handlers.start(request).token, json.dumps(filled), request).note
     assert store.annotations() == []
 
 
 @pytest.mark.parametrize("filled", ["{", "[" * 100_000, "x" * 200_001, '{"1": {"alignment": NaN}}'])
-def test_what_is_no_sheet_is_refused_in_words(store, desk, filled):
+def test_what_is_no_sheet_is_refused_in_words(store, handlers, filled):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    assert desk.submit(RICH.id, desk.start(request).token, filled, request).note
+    assert handlers.submit(RICH.id, handlers.start(request).token, filled, request).note
     assert store.annotations() == []
 
 
-def test_a_page_without_an_item_is_given_the_next(store, desk):
+def test_a_page_without_an_item_is_given_the_next(store, handlers):
     rich(store)
     request = by(store, "ada", project=RICH.id)
     for token in ("", None, "nonsense"):
-        assert desk.submit(RICH.id, token, json.dumps(FILLED), request).sheet
-        assert desk.save(RICH.id, token, json.dumps(FILLED), request) == ""
+        assert handlers.submit(RICH.id, token, json.dumps(FILLED), request).sheet
+        assert handlers.save(RICH.id, token, json.dumps(FILLED), request) == ""
 
 
 def test_a_thing_that_need_not_be_answered_is_left_out_where_nothing_was_said_of_it():

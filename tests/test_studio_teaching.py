@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def desk_of(store: Store, tiny: Janus, checkpoint: Path, settings: Settings, **options) -> TeachHandlers:
+def handlers_of(store: Store, tiny: Janus, checkpoint: Path, settings: Settings, **options) -> TeachHandlers:
     checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
     opener = partial(open_backend, device="cpu")
     lessons = TeachingJobs(store, opener, lambda: {"tiny": str(checkpoint)}, **options)
@@ -43,11 +43,13 @@ def desk_of(store: Store, tiny: Janus, checkpoint: Path, settings: Settings, **o
 
 
 @pytest.fixture
-def desk(store: Store, tiny: Janus, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeachHandlers]:
-    desk = desk_of(store, tiny, tiny_checkpoint, Settings())
-    yield desk
-    desk.jobs.leave("page")
-    desk.jobs.drop("name me")
+def handlers(
+    store: Store, tiny: Janus, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TeachHandlers]:
+    handlers = handlers_of(store, tiny, tiny_checkpoint, Settings())
+    yield handlers
+    handlers.jobs.leave("page")
+    handlers.jobs.drop("name me")
 
 
 def correct(store: Store, count: int = 2, who: str = "me") -> None:
@@ -57,54 +59,54 @@ def correct(store: Store, count: int = 2, who: str = "me") -> None:
         store.annotate(judged(id, 2, who, verdict_right="no", reason_correction="there are two."))
 
 
-def taught(desk: TeachHandlers):
+def taught(handlers: TeachHandlers):
     """What is shown once a lesson has ended."""
     end = time.monotonic() + PATIENCE
-    while (view := desk.look(VISIT)).timer.active:
+    while (view := handlers.look(VISIT)).timer.active:
         assert time.monotonic() < end
         time.sleep(0.1)
     return view
 
 
 @pytest.mark.thorough
-def test_a_lesson_draws_for_whoever_taught_it_and_becomes_a_checkpoint(desk, store):
+def test_a_lesson_draws_for_whoever_taught_it_and_becomes_a_checkpoint(handlers, store):
     correct(store)
-    assert desk.start(VISIT).teach["value"] == "Teach it: 2 corrections"
-    assert desk.teach(VISIT).cancel["visible"]
-    view = taught(desk)
+    assert handlers.start(VISIT).teach["value"] == "Teach it: 2 corrections"
+    assert handlers.teach(VISIT).cancel["visible"]
+    view = taught(handlers)
     assert view.keep["visible"] and "It has learnt 2 corrections" in view.shown, view.shown
     assert view.shown.count("<img") >= 2
-    mine, theirs = desk.checkpoints_of(VISIT), desk.jobs.checkpoints_for("name somebody", desk.checkpoints)
+    mine, theirs = handlers.checkpoints_of(VISIT), handlers.jobs.checkpoints_for("name somebody", handlers.checkpoints)
     assert mine.named("tiny").name.startswith("tiny-taught-") and theirs.named("tiny").name == "tiny"
     events = [*mine.named("tiny").stream("two cars", 0, 1, owner="me")]
     begun = next(event for event in events if isinstance(event, TrajectoryStarted))
     assert begun.checkpoint.startswith("tiny-taught-")
-    assert "Kept as" in desk.keep(VISIT).shown
-    [name] = [name for name in desk.checkpoints.names if name != "tiny"]
-    assert desk.checkpoints.named(name).name == name and desk.checkpoints_of(VISIT).named("tiny").name == "tiny"
+    assert "Kept as" in handlers.keep(VISIT).shown
+    [name] = [name for name in handlers.checkpoints.names if name != "tiny"]
+    assert handlers.checkpoints.named(name).name == name and handlers.checkpoints_of(VISIT).named("tiny").name == "tiny"
     revisions = [annotation.id for annotation in store.annotations()]
     assert learners(runs_dir(store), revisions) == {id: [name] for id in revisions}
 
 
-def test_a_lesson_ends_with_its_page_and_when_it_takes_too_long(desk, store, monkeypatch):
+def test_a_lesson_ends_with_its_page_and_when_it_takes_too_long(handlers, store, monkeypatch):
     correct(store)
-    desk.teach(VISIT)
-    folder = desk.jobs.running("name me").folder
-    assert "another lesson is under way" in desk.teach(VISIT).shown.lower()
-    desk.jobs.leave("another page")
-    assert desk.jobs.running("name me") is not None
-    desk.jobs.leave("page")
-    assert desk.jobs.running("name me") is None and not folder.exists()
-    desk.jobs.limit = 0.0
-    desk.teach(VISIT)
-    assert "It took longer" in taught(desk).shown
+    handlers.teach(VISIT)
+    folder = handlers.jobs.running("name me").folder
+    assert "another lesson is under way" in handlers.teach(VISIT).shown.lower()
+    handlers.jobs.leave("another page")
+    assert handlers.jobs.running("name me") is not None
+    handlers.jobs.leave("page")
+    assert handlers.jobs.running("name me") is None and not folder.exists()
+    handlers.jobs.limit = 0.0
+    handlers.teach(VISIT)
+    assert "It took longer" in taught(handlers).shown
 
 
-def test_what_a_failed_lesson_said_is_shown(desk, store, tmp_path):
+def test_what_a_failed_lesson_said_is_shown(handlers, store, tmp_path):
     correct(store)
-    desk.jobs.sources = lambda: {"tiny": str(tmp_path / "none")}
-    desk.teach(VISIT)
-    assert "there is no checkpoint" in taught(desk).shown
+    handlers.jobs.sources = lambda: {"tiny": str(tmp_path / "none")}
+    handlers.teach(VISIT)
+    assert "there is no checkpoint" in taught(handlers).shown
 
 
 def test_only_a_persons_own_corrections_count(store):
@@ -118,23 +120,23 @@ def test_only_a_persons_own_corrections_count(store):
 
 
 def test_visitors_teach_only_where_a_setting_says_so(store, tiny, tiny_checkpoint):
-    desk = desk_of(store, tiny, tiny_checkpoint, Settings(mode=Mode.PUBLIC))
-    assert all(part == gr.skip() for part in desk.start(VISIT))
+    handlers = handlers_of(store, tiny, tiny_checkpoint, Settings(mode=Mode.PUBLIC))
+    assert all(part == gr.skip() for part in handlers.start(VISIT))
     with pytest.raises(gr.Error, match="annotators"):
-        desk.teach(VISIT)
+        handlers.teach(VISIT)
     with pytest.raises(gr.Error, match="admins"):
-        desk.keep(VISIT)
-    open_to_all = desk_of(store, tiny, tiny_checkpoint, Settings(mode=Mode.PUBLIC, visitors_teach=True))
+        handlers.keep(VISIT)
+    open_to_all = handlers_of(store, tiny, tiny_checkpoint, Settings(mode=Mode.PUBLIC, visitors_teach=True))
     assert "nothing to teach" in open_to_all.teach(VISIT).shown
     with pytest.raises(gr.Error, match="admins"):
         open_to_all.keep(VISIT)
 
 
-def test_memory_holds_so_many_taught_checkpoints(desk, store, monkeypatch):
+def test_memory_holds_so_many_taught_checkpoints(handlers, store, monkeypatch):
     for person in range(jobs.MOST_TAUGHT):
         folder = store.database.directory / f"{person}"
         folder.mkdir()
-        desk.jobs._taught[f"name {person}"] = SimpleNamespace(folder=folder)
-    desk.jobs._remember("name me", SimpleNamespace(folder=store.database.directory))
-    assert list(desk.jobs._taught) == ["name 1", "name 2", "name 3", "name me"]
-    desk.jobs._taught.clear()
+        handlers.jobs._taught[f"name {person}"] = SimpleNamespace(folder=folder)
+    handlers.jobs._remember("name me", SimpleNamespace(folder=store.database.directory))
+    assert list(handlers.jobs._taught) == ["name 1", "name 2", "name 3", "name me"]
+    handlers.jobs._taught.clear()

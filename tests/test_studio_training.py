@@ -61,7 +61,7 @@ def exported(store: Store) -> Path:
 
 
 @pytest.fixture
-def desk(store: Store, tiny_checkpoint: Path) -> TrainingHandlers:
+def handlers(store: Store, tiny_checkpoint: Path) -> TrainingHandlers:
     return TrainingHandlers(store, Settings(checkpoint=str(tiny_checkpoint)), Checkpoints(NoGenerator()))
 
 
@@ -86,8 +86,8 @@ def by_hand(place: Path, name: str = "run", command: tuple[str, ...] = ("-c", "p
     return launch.start(place, request)
 
 
-def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, store, exported, tmp_path):
-    view = desk.launch(VISIT, *asked(exported, name="better"))
+def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(handlers, store, exported, tmp_path):
+    view = handlers.launch(VISIT, *asked(exported, name="better"))
     assert "goes on when this page is closed" in view.note and view.chosen == "better"
     run = until(read_run(runs_dir(store) / "better"), lambda run: not run.state.live)
     assert run.state is RunStatus.FINISHED, run.last_lines()
@@ -95,30 +95,30 @@ def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, s
     assert [name for name, _ in provenance.ancestors(run.out)] == ["better", "tiny"]
     revisions = [annotation.id for annotation in store.annotations()]
     assert provenance.learners(runs_dir(store), revisions) == {id: ["better"] for id in revisions}
-    shown = TrainingView(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[7:])
+    shown = TrainingView(*handlers.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[7:])
     assert "2 annotations of 2 drawings" in shown.provenance and "there are two." in shown.provenance
     assert shown.command == shlex.join(["python", *run.request.command]) and "<polyline" in shown.curves
-    drawing = desk.draw("better", VISIT)
-    assert drawing.take_off["visible"] and desk.checkpoints.names == ["tiny", "better"]
+    drawing = handlers.draw("better", VISIT)
+    assert drawing.take_off["visible"] and handlers.checkpoints.names == ["tiny", "better"]
     again = Checkpoints(NoGenerator())
     add_runs(again, store)
     assert again.names == ["tiny", "better"]
-    assert "take it off first" in desk.delete("better", VISIT).note
-    desk.take_off("better", VISIT)
-    desk.delete("better", VISIT)
-    assert desk.checkpoints.names == ["tiny"] and runs_in(runs_dir(store)) == []
+    assert "take it off first" in handlers.delete("better", VISIT).note
+    handlers.take_off("better", VISIT)
+    handlers.delete("better", VISIT)
+    assert handlers.checkpoints.names == ["tiny"] and runs_in(runs_dir(store)) == []
 
 
 @pytest.mark.thorough
-def test_a_stopped_run_saves_and_goes_on_where_it_was(desk, store, exported):
-    desk.launch(VISIT, *asked(exported, name="long", steps=5000))
+def test_a_stopped_run_saves_and_goes_on_where_it_was(handlers, store, exported):
+    handlers.launch(VISIT, *asked(exported, name="long", steps=5000))
     run = until(read_run(runs_dir(store) / "long"), lambda run: len(read_metrics(run.metrics)) > 3)
-    assert desk.look("long", None, VISIT).stop["visible"]
-    desk.stop("long", VISIT)
+    assert handlers.look("long", None, VISIT).stop["visible"]
+    handlers.stop("long", VISIT)
     until(run, lambda run: run.state is RunStatus.STOPPED)
     done = len(read_metrics(run.metrics))
-    assert run.has_checkpoint and desk.look("long", None, VISIT).resume["visible"]
-    desk.resume("long", VISIT)
+    assert run.has_checkpoint and handlers.look("long", None, VISIT).resume["visible"]
+    handlers.resume("long", VISIT)
     until(run, lambda run: len(read_metrics(run.metrics)) > done)
     assert [row["step"] for row in read_metrics(run.metrics)][: done + 1] == list(range(done + 1))
 
@@ -143,10 +143,10 @@ def test_a_run_that_waits_can_be_stopped(store):
     assert not (second.folder / BEGUN).exists()
 
 
-def test_a_failed_run_shows_the_last_lines_of_its_output(desk, store):
+def test_a_failed_run_shows_the_last_lines_of_its_output(handlers, store):
     run = by_hand(runs_dir(store), "bad", ("-c", "import sys; sys.exit('the disk is <full>')"))
     until(run, lambda run: run.state is RunStatus.FAILED)
-    assert "the disk is &lt;full&gt;" in desk.look("bad", None, VISIT).head
+    assert "the disk is &lt;full&gt;" in handlers.look("bad", None, VISIT).head
 
 
 def test_a_run_whose_processes_were_killed_has_failed_and_can_go_on(store):
@@ -188,8 +188,8 @@ def test_another_process_of_the_same_number_is_not_taken_for_the_run(store):
         ({"options": "'"}, "cannot be read"),
     ],
 )
-def test_what_cannot_be_run_is_refused_in_words(desk, store, exported, changes, words):
-    assert words in desk.launch(VISIT, *asked(exported, **changes)).note
+def test_what_cannot_be_run_is_refused_in_words(handlers, store, exported, changes, words):
+    assert words in handlers.launch(VISIT, *asked(exported, **changes)).note
     assert runs_in(runs_dir(store)) == []
 
 
@@ -199,19 +199,19 @@ def test_a_full_disk_is_said_before_a_run_begins(store, monkeypatch):
         by_hand(runs_dir(store))
 
 
-def test_two_runs_are_compared_by_settings_and_measures(desk, store):
+def test_two_runs_are_compared_by_settings_and_measures(handlers, store):
     for name, loss in (("one", 0.5), ("two", 0.25)):
         run = by_hand(runs_dir(store), name)
         until(run, lambda run: run.state is RunStatus.FINISHED)
         run.metrics.write_text(json.dumps({"step": 0, "loss": loss, "seconds": 1.0}) + "\n")
         run.out.mkdir()
         (run.out / "provenance.json").write_text(json.dumps({"settings": {"learning_rate": loss, "batch": 8}}))
-    view = desk.compare("one", "two", VISIT)
+    view = handlers.compare("one", "two", VISIT)
     assert "learning rate" in view.compared and "<td>0.25</td>" in view.compared and "batch" not in view.compared
     assert view.curves.count("<polyline") == 2
 
 
-def test_an_evaluation_shows_what_got_better_and_its_drawings_step_by_step(desk, store):
+def test_an_evaluation_shows_what_got_better_and_its_drawings_step_by_step(handlers, store):
     run = by_hand(runs_dir(store))
     until(run, lambda run: run.state is RunStatus.FINISHED)
     folder = run.evaluation / "samples"
@@ -227,10 +227,12 @@ def test_an_evaluation_shows_what_got_better_and_its_drawings_step_by_step(desk,
         for step, name in (("000000", "a.png"), ("000050", "../../../secret.png"))
     }
     (folder / "index.json").write_text(json.dumps(index))
-    view = desk.compare("run", None, VISIT)
+    view = handlers.compare("run", None, VISIT)
     assert "75.0 %" in view.evaluated and "+25.0" in view.evaluated and "better" in view.evaluated
     assert view.at["value"] == 1 and "&lt;000050&gt;" in view.samples and "<img" not in view.samples
-    assert "before the first step" in (first := desk.sample("run", 0, VISIT)) and "<img" in first and "right" in first
+    assert (
+        "before the first step" in (first := handlers.sample("run", 0, VISIT)) and "<img" in first and "right" in first
+    )
 
 
 def test_rates_curves_and_options_are_read_as_they_are(tmp_path):
@@ -243,27 +245,27 @@ def test_rates_curves_and_options_are_read_as_they_are(tmp_path):
     assert read_metrics(tmp_path / "none.jsonl") == () and seconds_per_step(tmp_path / "none.jsonl") is None
 
 
-def test_the_command_can_be_typed_by_hand(desk, store, exported, monkeypatch):
-    request, _ = request_of(asked(exported, replays=True), store, desk.settings, "me")
+def test_the_command_can_be_typed_by_hand(handlers, store, exported, monkeypatch):
+    request, _ = request_of(asked(exported, replays=True), store, handlers.settings, "me")
     assert request.command[:2] == ("-m", "model.training.sft") and "--world" in request.command
     assert request.command[request.command.index("--data") + 1] == str(exported)
 
 
 def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
-    desk = TrainingHandlers(store, Settings(mode=Mode.PUBLIC), Checkpoints(NoGenerator()))
-    assert all(part == gr.skip() for part in desk.start(VISIT))
+    handlers = TrainingHandlers(store, Settings(mode=Mode.PUBLIC), Checkpoints(NoGenerator()))
+    assert all(part == gr.skip() for part in handlers.start(VISIT))
     for call in (
-        lambda: desk.launch(VISIT, *asked()),
-        lambda: desk.estimate(VISIT, *asked()),
-        lambda: desk.choose_method("sft", VISIT),
-        lambda: desk.look("x", None, VISIT),
-        lambda: desk.compare("x", "y", VISIT),
-        lambda: desk.stop("x", VISIT),
-        lambda: desk.resume("x", VISIT),
-        lambda: desk.sample("x", 0, VISIT),
-        lambda: desk.delete("x", VISIT),
-        lambda: desk.draw("x", VISIT),
-        lambda: desk.take_off("x", VISIT),
+        lambda: handlers.launch(VISIT, *asked()),
+        lambda: handlers.estimate(VISIT, *asked()),
+        lambda: handlers.choose_method("sft", VISIT),
+        lambda: handlers.look("x", None, VISIT),
+        lambda: handlers.compare("x", "y", VISIT),
+        lambda: handlers.stop("x", VISIT),
+        lambda: handlers.resume("x", VISIT),
+        lambda: handlers.sample("x", 0, VISIT),
+        lambda: handlers.delete("x", VISIT),
+        lambda: handlers.draw("x", VISIT),
+        lambda: handlers.take_off("x", VISIT),
     ):
         with pytest.raises(gr.Error):
             call()

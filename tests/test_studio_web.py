@@ -182,10 +182,10 @@ def test_what_is_asked_for_again_is_compressed_better(client: httpx2.Client):
 
 
 def test_a_page_brings_its_styles_and_a_visitors_page_not_those_of_the_desks(client: httpx2.Client):
-    visitors, desk = client.get("").text, client.get("annotate").text
-    for text in (visitors, desk):
+    visitors, annotators = client.get("").text, client.get("annotate").text
+    for text in (visitors, annotators):
         assert ".masthead{" in text and "studio-sans-english.woff2" in text and "/*" not in STYLES.search(text)[0]
-    assert ".learnt td" in STYLES.search(desk)[0] and ".learnt td" not in STYLES.search(visitors)[0]
+    assert ".learnt td" in STYLES.search(annotators)[0] and ".learnt td" not in STYLES.search(visitors)[0]
     assert ".gallery .card" in client.get("gallery").text and ".gallery .card" not in visitors
 
 

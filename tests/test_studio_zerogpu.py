@@ -18,7 +18,7 @@ from model.events import ImageCodesAdded, fold
 from model.trajectory import StopReason
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
-from studio.inference.waiting_line import QueueFull
+from studio.inference.request_queue import QueueFull
 from studio.inference.zerogpu import LOAN, LentBackend, lender, make, seconds
 from studio.main import drawing
 from studio.pages import build

@@ -35,17 +35,17 @@ class SignIn:
         self._failed: OrderedDict[str, list[datetime]] = OrderedDict()
         self._trusted: OrderedDict[str, None] = OrderedDict()  # (name, origin) pairs of past logins
         self._lock = threading.Lock()
-        self._news: list[str] = []
+        self._unsent_failures: list[str] = []
 
-    def news(self) -> list[str]:
+    def failures_delta(self) -> list[str]:
         """The keys of wrong tries since the last call, for the other processes of the studio."""
-        news, self._news = self._news, []
-        return news
+        failures_delta, self._unsent_failures = self._unsent_failures, []
+        return failures_delta
 
-    def hear(self, process: str, news: list[str]) -> None:
+    def merge_remote_failures(self, process: str, failures_delta: list[str]) -> None:
         """Wrong tries at another process."""
         with self._lock:
-            for key in news:
+            for key in failures_delta:
                 self._count(key)
 
     def __call__(self, name: str, password: str, *, origin: str = "") -> Person:
@@ -62,7 +62,7 @@ class SignIn:
         hashed = accounts.stored_hash(self._store, name[:64])
         is_right = _verify(hashed or DUMMY_HASH, password[: 2 * accounts.LONGEST]) and hashed is not None
         if not is_right:
-            self._news = [*self._news, *keys][-MAX_COUNTED:]
+            self._unsent_failures = [*self._unsent_failures, *keys][-MAX_COUNTED:]
             raise SignInError("this name and this password do not open an account; look at both, then try again")
         with self._lock:
             for key in keys:

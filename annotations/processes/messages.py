@@ -25,7 +25,7 @@ _making = threading.Lock()
 
 
 class ProcessMessages:
-    """What this process tells and hears, by topic."""
+    """What this process sends to the others and applies of theirs, by topic."""
 
     def __init__(self, store: Store) -> None:
         self.process = uuid4().hex
@@ -33,11 +33,11 @@ class ProcessMessages:
         self._store: Store = weakref.proxy(store)
         self._topics: dict[str, tuple[Callable[[], Any], Callable[[str, Any], None]]] = {}
         self._unsent: dict[str, Any] = {}
-        self._heard = 0
+        self._last_read = 0
         self._lock = threading.Lock()
         if self.shared:
             with store.database.reading() as session:
-                self._heard = session.scalar(select(func.max(ProcessMessageRow.id))) or 0
+                self._last_read = session.scalar(select(func.max(ProcessMessageRow.id))) or 0
             run_periodically(self.exchange, EVERY, "messages", stop=store.closed)
 
     @staticmethod
@@ -48,11 +48,11 @@ class ProcessMessages:
             return _of[store]
 
     def share(self, topic: str, collect: Callable[[], Any], apply: Callable[[str, Any], None]) -> None:
-        """`collect` gives what is new to tell (JSON), or nothing; `apply` is given the process and what it told."""
+        """`collect` returns what is new to send (JSON), or nothing; `apply` gets the sender and what it sent."""
         self._topics[topic] = (collect, apply)
 
     def exchange(self) -> None:
-        """Tell what is new, and hear what others told. Raises DatabaseError; what could not be told is told later."""
+        """Send what is new, and apply what others sent. Raises DatabaseError; what could not be sent is sent later."""
         with self._lock:
             self._exchange()
 
@@ -68,11 +68,11 @@ class ProcessMessages:
                 session.execute(insert(row).values(**values))
                 session.execute(delete(row).where(row.created_at < now - KEPT))
             self._unsent = {}
-        query = select(row.id, row.process, row.body).where(row.id > self._heard).order_by(row.id)
+        query = select(row.id, row.process, row.body).where(row.id > self._last_read).order_by(row.id)
         with self._store.database.reading() as session:
             messages = session.execute(query).all()
         for number, process, body in messages:
-            self._heard = number
+            self._last_read = number
             if process != self.process:
                 for topic, told in body.items():
                     if topic in self._topics:

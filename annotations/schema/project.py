@@ -44,7 +44,7 @@ class Order(StrEnum):
     NEWEST = "newest"
     MARGIN = "margin"  # where the model was least sure of a verdict
     DISAGREEMENT = "disagreement"  # where the answers so far differ most
-    EXPECTED_USE = "expected_use"  # where an answer is expected to teach most
+    ACQUISITION_SCORE = "expected_use"  # where an answer is expected to teach most (`metrics/acquisition_score.py`)
 
 
 class Skipping(StrEnum):

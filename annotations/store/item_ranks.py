@@ -1,4 +1,4 @@
-"""Ranks of a project's items in its order: by time, by the judge's margin, by the expected use of an answer.
+"""Ranks of a project's items in its order: by time, by the judge's margin, by the acquisition score of active learning.
 
 Reads critics' scores and counts of answers; opens no transaction.
 """
@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import CriticScoreRow, ItemRow, TrajectoryRow
-from annotations.metrics.expected_use import expected_use
+from annotations.metrics.acquisition_score import acquisition_score
 from annotations.schema.project import Order, Project
 from annotations.store.trajectory_columns import category
 from model.trajectory import Image, Reflection, Source, Trajectory
@@ -21,8 +21,8 @@ Committees = Mapping[tuple[str, int], Mapping[str, float]]  # p_yes by critic, o
 
 def of(session: Session, project: Project, created: Sequence[tuple[Trajectory, float]]) -> list[float]:
     """The ranks in the project's order, lower first, of trajectories with the time when they were made, in seconds."""
-    if project.order is Order.EXPECTED_USE:
-        return _expected_use(session, project.id, [trajectory for trajectory, _ in created])
+    if project.order is Order.ACQUISITION_SCORE:
+        return _acquisition_scores(session, project.id, [trajectory for trajectory, _ in created])
     return [by_trajectory(project, *each) for each in created]
 
 
@@ -35,16 +35,16 @@ def by_trajectory(project: Project, trajectory: Trajectory, created: float) -> f
             return -created
         case Order.MARGIN:
             return min((abs(2 * r.p_yes - 1) for r in trajectory.reflections if r.finished), default=NO_MARGIN)
-        case Order.DISAGREEMENT | Order.EXPECTED_USE:  # of what else is stored
+        case Order.DISAGREEMENT | Order.ACQUISITION_SCORE:  # of what else is stored
             return 0.0
 
 
-def _expected_use(session: Session, project_id: str, trajectories: Sequence[Trajectory]) -> list[float]:
-    """For each trajectory minus the expected use of an answer."""
+def _acquisition_scores(session: Session, project_id: str, trajectories: Sequence[Trajectory]) -> list[float]:
+    """For each trajectory minus its acquisition score."""
     committees = _scores(session, [trajectory.id for trajectory in trajectories])
     answered = _answered(session, project_id)
     return [
-        -expected_use(_committees(trajectory, committees), answered.get(category(trajectory.prompt), 0))
+        -acquisition_score(_committees(trajectory, committees), answered.get(category(trajectory.prompt), 0))
         for trajectory in trajectories
     ]
 

@@ -1,4 +1,4 @@
-"""Mishaps: one object of a drawn scene recoloured, moved, removed or doubled, so that it fits its prompt no more.
+"""Perturbations: one object of a drawn scene recoloured, moved, removed or doubled, so that it fits its prompt no more.
 
 Knows scenes, descriptions and the verifier, and which image codes show the difference. A random generator is always an
 argument.

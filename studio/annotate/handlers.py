@@ -22,7 +22,7 @@ from model.backends.contract import Domain
 from studio.annotate.held_items import Held, HeldItems
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.item_view import ItemView
-from studio.annotate.page_session import PageSession, open_projects, sit
+from studio.annotate.page_session import PageSession, open_projects, resolve_session
 from studio.annotate.practice_view import lesson, marks
 from studio.annotate.progress_cache import Counts, complete
 from studio.annotate.view import AnnotateView, nothing, stay
@@ -62,7 +62,7 @@ class AnnotateHandlers:
         """The first item: of the trajectory named in the address, or of the one that is next."""
         if not identity_of(request, self.settings, self.store).may(Role.ANNOTATOR):
             return stay("")
-        at = self._sit(request.query_params.get("project"), request, strict=False)
+        at = self._resolve_session(request.query_params.get("project"), request, strict=False)
         choices = [(project.name, project.id) for project in open_projects(self.store, at.who)]
         menu = gr.update(choices=choices, value=at.project.id, visible=len(choices) > 1)
         asked_for, turn = request.query_params.get("trajectory"), None
@@ -83,7 +83,7 @@ class AnnotateHandlers:
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> AnnotateView:
         """Another project; the item on the table goes back."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         shown, ahead = ItemToken.read(token), self.ahead.pop(at.session, None)
         for item in {each.item for each in (shown, ahead and ahead.laid.showing) if each is not None}:
             assignment.leave(self.store, at.name, item)
@@ -91,11 +91,11 @@ class AnnotateHandlers:
 
     def submit(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> AnnotateView:
         """What was filled in, handed in."""
-        return self._submitted(self._sit(project, request), token, filled)
+        return self._submitted(self._resolve_session(project, request), token, filled)
 
     def save(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> str:
         """Keep what is filled in so far; what has to be said of that."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         if (shown := ItemToken.read(token)) is None:
             return ""
         try:
@@ -107,7 +107,7 @@ class AnnotateHandlers:
 
     def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
         """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         self.ahead.pop(at.session, None)
         with suppress(AnnotationsError):
             shown = ItemToken.read(token)
@@ -117,7 +117,7 @@ class AnnotateHandlers:
 
     def alive(self, project: str | None, token: str | None, request: gr.Request) -> Any:
         """A sign of life; a line where the item is no longer one's own."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         shown, ahead = ItemToken.read(token), self.ahead.get(at.session)
         if ahead is not None:
             with suppress(AnnotationsError):
@@ -134,7 +134,7 @@ class AnnotateHandlers:
 
     def skip(self, project: str | None, token: str | None, why: str | None, request: gr.Request) -> AnnotateView:
         """Leave the rest of this item to others, or for later, as the project says."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         try:
             if (shown := ItemToken.read(token)) is not None:
                 at.place.trajectory(shown.item)
@@ -148,7 +148,7 @@ class AnnotateHandlers:
 
     def undo(self, project: str | None, request: gr.Request) -> AnnotateView:
         """Take back what this annotator submitted or skipped last, and show it again as it was sent."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         last = last_done(self.store.annotations(annotator=at.name, project=at.project.id, newest=RECENT))
         self.counts.pop((at.name, at.project.id), None)
         try:
@@ -156,7 +156,7 @@ class AnnotateHandlers:
                 place = {"project": at.project.id, "item": annotation.item}
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
             if last:
-                view = self._opened(at, at.place.lay_again(last)).view
+                view = self._opened(at, at.place.load_sent(last)).view
                 return view._replace(note=success_notice("Taken back; change it and submit it again."))
         except NotFoundError:
             pass
@@ -169,15 +169,15 @@ class AnnotateHandlers:
 
     def jump(self, project: str | None, item: str | None, request: gr.Request) -> AnnotateView:
         """One of the items that this person had, as they left it; what is on the table waits."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         try:
-            return self._opened(at, at.place.lay_item(int(item or ""))).view
+            return self._opened(at, at.place.load_item(int(item or ""))).view
         except (ValueError, AnnotationsError):
             return stay("This is none of your drawings, or it was deleted.")
 
     def again(self, project: str | None, request: gr.Request) -> AnnotateView:
         """Practice from its beginning."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         self.ahead.pop(at.session, None)
         practice.again(self.store, at.name, at.project.id)
         self.counts.pop((at.name, at.project.id), None)
@@ -191,7 +191,7 @@ class AnnotateHandlers:
         try:
             receipt = submission.submit(self.store, shown.item, at.name, at.place.annotations(shown, filled))
         except ConflictError:
-            view = self._opened(at, at.place.lay(shown.item, shown.segment)).view
+            view = self._opened(at, at.place.load(shown.item, shown.segment)).view
             return view._replace(note=escaped("Submitted before; this is what is stored."))
         except NotFoundError:
             return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
@@ -220,8 +220,8 @@ class AnnotateHandlers:
 
     # What comes next
 
-    def _sit(self, project: str | None, request: gr.Request, *, strict: bool = True) -> PageSession:
-        at = sit(project, request, self.store, self.settings, self.counts, strict=strict)
+    def _resolve_session(self, project: str | None, request: gr.Request, *, strict: bool = True) -> PageSession:
+        at = resolve_session(project, request, self.store, self.settings, self.counts, strict=strict)
         return at._replace(place=replace(at.place, domain=self.domain))
 
     def _next(
@@ -237,7 +237,7 @@ class AnnotateHandlers:
         try:
             view = self._fetched(at, after) if after is not None else None
             if view is None and (turn := turn or assignment.claim(self.store, at.project.id, at.name)) is not None:
-                view = self._opened(at, at.place.lay_turn(turn)).view
+                view = self._opened(at, at.place.load_assignment(turn)).view
             if view is not None:
                 return view._replace(note=escaped(note))
         except AnnotationsError as error:
@@ -249,9 +249,9 @@ class AnnotateHandlers:
         at.place.trajectory(shown.item)  # or it is of another project
         asked = at.place.still_asked(shown.item) if at.place.is_about_reflections else []
         if left := [segment for segment in asked if segment != shown.segment]:
-            return at.place.lay(shown.item, left[0])
+            return at.place.load(shown.item, left[0])
         turn = assignment.claim(self.store, at.project.id, at.name, exclude_item=shown.item)
-        return turn and self._opened(at, at.place.lay_turn(turn, done=1))
+        return turn and self._opened(at, at.place.load_assignment(turn, done=1))
 
     def _fetched(self, at: PageSession, after: ItemToken) -> AnnotateView | None:
         """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""

@@ -60,28 +60,28 @@ class AnnotatorInProject:
         """Whether reflections are asked about one by one; all else is asked at once."""
         return asks_only_about_reflections(self.project)
 
-    def lay_turn(self, turn: Assignment, *, done: int = 0) -> ItemView:
+    def load_assignment(self, turn: Assignment, *, done: int = 0) -> ItemView:
         """Where they go on in an item that they were given; `done` more will be completed when they see it."""
-        return self.lay(turn.item, self._first_asked(turn.item), practice=turn.practice, done=done)
+        return self.load(turn.item, self._first_asked(turn.item), practice=turn.practice, done=done)
 
-    def lay_item(self, item_id: int) -> ItemView:
+    def load_item(self, item_id: int) -> ItemView:
         """An item that they had, from its beginning. Raises as `trajectory`."""
-        return self.lay(item_id, self._first_asked(item_id))
+        return self.load(item_id, self._first_asked(item_id))
 
     def _first_asked(self, item_id: int) -> int:
         if not self.is_about_reflections:
             return WHOLE_ITEM
         return (self.still_asked(item_id) or subjects_of(self.project, self.trajectory(item_id)))[0]
 
-    def lay_again(self, sent: Sequence[Annotation]) -> ItemView:
+    def load_sent(self, sent: Sequence[Annotation]) -> ItemView:
         """What was sent about one item, as it was sent. Raises NotFoundError."""
         trajectory = self.trajectory(sent[0].item)
         segments = sorted(annotation.segment or 0 for annotation in sent)
         if self.is_about_reflections:
             segments = [segment for segment in segments if segment in reflections_of(trajectory)]
-        return self.lay(sent[0].item, segments[0], sent=sent)
+        return self.load(sent[0].item, segments[0], sent=sent)
 
-    def lay(
+    def load(
         self,
         item_id: int,
         segment: int,

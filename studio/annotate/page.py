@@ -33,12 +33,12 @@ ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     with role_section("annotate", store, settings):
-        desk = AnnotateHandlers(store, settings, checkpoints.first.backend.domain)
+        handlers = AnnotateHandlers(store, settings, checkpoints.first.backend.domain)
         teaching = TeachHandlers(lessons, checkpoints, store, settings, apart=True)
-        _table(desk, PanelHandlers(store, settings), teaching)
+        _layout(handlers, PanelHandlers(store, settings), teaching)
 
 
-def _table(desk: AnnotateHandlers, panel_handlers: PanelHandlers, teaching: TeachHandlers) -> None:
+def _layout(handlers: AnnotateHandlers, panel_handlers: PanelHandlers, teaching: TeachHandlers) -> None:
     dialogs = keys_dialog("annotate-keys", KEYS) + keys_dialog("sheet-keys", SHEET_KEYS)
     gr.HTML(dialogs, apply_default_css=False, js_on_load=KEYBOARD)
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
@@ -91,29 +91,29 @@ def _table(desk: AnnotateHandlers, panel_handlers: PanelHandlers, teaching: Teac
         token, place, project, opened.guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note
     )
     buttons = {"submit": submit, "skip": skip, "undo": undo, "save": save, "jump": opened.jump, "again": opened.again}
-    answered = _listen(desk, view, buttons)
+    answered = _listen(handlers, view, buttons)
     section = [*teach_section(teaching, teach)]
     gr.on(fn=teaching.opened, outputs=section, **QUICK)
     for each in answered:
         each.then(teaching.start, None, section, **QUICK)
 
 
-def _listen(desk: AnnotateHandlers, view: AnnotateView, buttons: dict[str, gr.Button]) -> list[Dependency]:
+def _listen(handlers: AnnotateHandlers, view: AnnotateView, buttons: dict[str, gr.Button]) -> list[Dependency]:
     """Wires the buttons; returns what submits, and what takes back."""
     outputs, at = list(view), [view.place, view.token]
     sent = {"inputs": [*at, view.sheet], "js": filled_in("annotate-sheet")}
-    gr.on(fn=desk.start, outputs=outputs, **QUICK)
-    submitted = buttons["submit"].click(desk.submit, outputs=outputs, **sent, **QUICK)
-    buttons["save"].click(desk.save, outputs=[view.note], **sent, **QUICK)
-    skipped = gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **QUICK)
-    undone = buttons["undo"].click(desk.undo, [view.place], outputs, **QUICK)
-    view.project.input(desk.choose, [view.project, view.token], outputs, **QUICK)
+    gr.on(fn=handlers.start, outputs=outputs, **QUICK)
+    submitted = buttons["submit"].click(handlers.submit, outputs=outputs, **sent, **QUICK)
+    buttons["save"].click(handlers.save, outputs=[view.note], **sent, **QUICK)
+    skipped = gr.on([buttons["skip"].click, view.why.submit], handlers.skip, [*at, view.why], outputs, **QUICK)
+    undone = buttons["undo"].click(handlers.undo, [view.place], outputs, **QUICK)
+    view.project.input(handlers.choose, [view.project, view.token], outputs, **QUICK)
     chosen = gr.Textbox(visible="hidden", label="Drawing")
-    jumped = buttons["jump"].click(desk.jump, [view.place, chosen], outputs, js=JUMP, **QUICK)
-    begun = buttons["again"].click(desk.again, [view.place], outputs, **QUICK)
+    jumped = buttons["jump"].click(handlers.jump, [view.place, chosen], outputs, js=JUMP, **QUICK)
+    begun = buttons["again"].click(handlers.again, [view.place], outputs, **QUICK)
     for answered in (submitted, skipped, undone, jumped, begun):
         answered.then(**SETTLED)
-    view.token.change(desk.prepare, at, None, **QUICK)
-    gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **QUICK)
-    Context.root_block.unload(on_closing(desk.leave, desk.holding))
+    view.token.change(handlers.prepare, at, None, **QUICK)
+    gr.Timer(ALIVE).tick(handlers.alive, at, [view.note], **QUICK)
+    Context.root_block.unload(on_closing(handlers.leave, handlers.holding))
     return [submitted, undone]

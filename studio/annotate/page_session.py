@@ -34,7 +34,7 @@ def open_projects(store: Store, who: Identity) -> list[Project]:
     return [p for p in store.projects() if p.closed_at is None and p.is_open_to(who.name, who.role)]
 
 
-def sit(
+def resolve_session(
     project: str | None,
     request: gr.Request,
     store: Store,

@@ -20,7 +20,7 @@ from annotations.store.store import Store
 from model.images import thumbnail
 from model.trajectory import Image, Source, Trajectory
 from studio.annotate.item_token import WHOLE_ITEM, ItemToken
-from studio.annotate.page_session import PageSession, sit
+from studio.annotate.page_session import PageSession, resolve_session
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import data_url, escaped, isolated, sentence
@@ -51,15 +51,15 @@ class PanelHandlers:
 
     def guide(self, project: str | None, request: gr.Request) -> str:
         """The pictures of the guidelines; for admins, how to add one."""
-        return self._guide(self._sit(project, request))
+        return self._guide(self._resolve_session(project, request))
 
     def mine(self, project: str | None, request: gr.Request) -> str:
         """One's own drawings and flags; for reviewers the flags of everybody."""
-        return self._mine(self._sit(project, request))
+        return self._mine(self._resolve_session(project, request))
 
     def flag(self, project: str | None, token: str | None, note: str | None, request: gr.Request) -> tuple[str, Any]:
         """(a line that says what came of it, the note): flag what is on the table."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         if (shown := ItemToken.read(token)) is None:
             return error_notice(NO_ITEM), gr.skip()
         try:
@@ -73,7 +73,7 @@ class PanelHandlers:
         self, project: str | None, token: str | None, command: str | None, request: gr.Request
     ) -> tuple[str, str]:
         """(the guidelines' pictures, what is one's own) after a command of a panel: an answer to a flag, an example."""
-        at = self._sit(project, request)
+        at = self._resolve_session(project, request)
         line = ""
         try:
             match json.loads(command or "null"):
@@ -87,8 +87,8 @@ class PanelHandlers:
             line = error_notice(sentence(redact_paths(error)))
         return line + self._guide(at), line + self._mine(at)
 
-    def _sit(self, project: str | None, request: gr.Request) -> PageSession:
-        return sit(project, request, self.store, self.settings, {})
+    def _resolve_session(self, project: str | None, request: gr.Request) -> PageSession:
+        return resolve_session(project, request, self.store, self.settings, {})
 
     def _answer(self, at: PageSession, flag: int, note: str) -> None:
         if flag not in {each.id for each in flags.flags(self.store, at.project.id)}:

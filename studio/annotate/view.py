@@ -30,7 +30,7 @@ class AnnotateView(NamedTuple):
     claim: Any
     sheet: Any
     why: Any
-    desk: Any
+    workspace: Any
     note: Any
 
 
@@ -41,7 +41,7 @@ def stay(note: str) -> AnnotateView:
 
 def nothing(note: str) -> AnnotateView:
     """Nothing waits."""
-    return stay(note)._replace(token="", heading=NOTHING, sheet=None, desk=gr.update(visible=False))
+    return stay(note)._replace(token="", heading=NOTHING, sheet=None, workspace=gr.update(visible=False))
 
 
 def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) -> AnnotateView:
@@ -55,5 +55,5 @@ def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) 
         claim=claim(trajectory.segments[showing.segment], hides=sheet.project.hides_verdict) if is_reflection else "",
         sheet=value_of(sheet, showing.key, kept, picture),
         why="",
-        desk=gr.update(visible=True),
+        workspace=gr.update(visible=True),
     )

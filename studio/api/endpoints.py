@@ -20,8 +20,8 @@ from studio.auth.identity import owner_name
 from studio.http.limits import Caller, LimitError
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import DrawForm, chosen_seed
-from studio.inference.live_events import LINE
-from studio.inference.waiting_line import QueueFull, QueuePosition
+from studio.inference.live_events import DRAW_QUEUE
+from studio.inference.request_queue import QueueFull, QueuePosition
 from studio.settings import Settings
 
 
@@ -101,7 +101,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Register the endpoints, within a gr.Blocks."""
     endpoints = _Endpoints(checkpoints, store, settings)
     for endpoint in (_draw_endpoint(endpoints, settings.rounds), endpoints.judge, endpoints.edit):
-        gr.api(endpoint, **LINE)
+        gr.api(endpoint, **DRAW_QUEUE)
     for endpoint in (endpoints.trajectory, endpoints.picture):
         gr.api(endpoint, queue=False)
     import_endpoint.build(store, settings)

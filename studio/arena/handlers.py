@@ -80,7 +80,7 @@ class ArenaView(NamedTuple):
     progress: Any
     heading: Any
     sheet: Any  # the pictures and the question
-    desk: Any  # … and what stands around them
+    workspace: Any  # … and what stands around them
     none: Any  # the button that leaves a question open
     note: Any
 
@@ -119,7 +119,7 @@ class ArenaHandlers:
 
     def start(self, request: gr.Request) -> ArenaView:
         """The pair that this person was at, or the next; of the project in the address, or the oldest."""
-        at = self._sit(request)
+        at = self._resolve_session(request)
         view = self._next(at, dict(request.query_params).get("project"))
         if not isinstance(view.showing, PairToken) or not at.who.may(Role.ADMIN):
             return view
@@ -129,14 +129,14 @@ class ArenaHandlers:
 
     def choose(self, project: str | None, showing: PairToken | None, request: gr.Request) -> ArenaView:
         """Another project; the pair on the table goes back."""
-        at = self._sit(request)
+        at = self._resolve_session(request)
         if showing is not None:
             assignment.leave(self.store, at.name, showing.item)
         return self._next(at, project)
 
     def answer(self, showing: PairToken | None, choice: str | None, request: gr.Request) -> ArenaView:
         """One of PREFERENCES, or nothing for a question that need not be answered; after the last it is submitted."""
-        at = self._sit(request)
+        at = self._resolve_session(request)
         if showing is None:
             return self._next(at, None)
         try:
@@ -160,7 +160,7 @@ class ArenaHandlers:
             return self._next(at, showing.project)._replace(note=error_notice(redact_paths(error)))
 
     def skip(self, showing: PairToken | None, request: gr.Request) -> ArenaView:
-        at = self._sit(request)
+        at = self._resolve_session(request)
         if showing is None:
             return self._next(at, None)
         try:
@@ -174,7 +174,7 @@ class ArenaHandlers:
 
     def undo(self, project: str | None, showing: PairToken | None, request: gr.Request) -> ArenaView:
         """Back to the question before; from a pair's first, take back what this person compared or skipped last."""
-        at = self._sit(request)
+        at = self._resolve_session(request)
         if showing is not None and (before := self._asked_before(showing)) is not None:
             view = self._next(at, showing.project, question=before, item=showing.item)
             return view._replace(note=success_notice("Back at the question before."))
@@ -198,7 +198,7 @@ class ArenaHandlers:
 
     def alive(self, showing: PairToken | None, request: gr.Request) -> Any:
         """A sign of life; a line where the pair is no longer one's own."""
-        at = self._sit(request)
+        at = self._resolve_session(request)
         if showing is None:
             return gr.skip()
         try:
@@ -230,7 +230,7 @@ class ArenaHandlers:
             known += self.store.trajectories_by_id(ids[start : start + MAX_IDS]).values()
         return leaderboard(answers, known)
 
-    def _sit(self, request: gr.Request) -> ArenaSession:
+    def _resolve_session(self, request: gr.Request) -> ArenaSession:
         """Raises gr.Error for visitors."""
         return ArenaSession(require(Role.ANNOTATOR, request, self.settings, self.store), request.session_hash or "")
 
@@ -279,7 +279,7 @@ class ArenaHandlers:
             progress=gr.skip(),
             heading=heading(left.prompt, question, number + 1, len(questions)),
             sheet=value_of(pair, place.key, {}, self.store.picture_or_none),
-            desk=gr.update(visible=True),
+            workspace=gr.update(visible=True),
             none=gr.update(visible=not question.required),
             note="",
         )

@@ -36,7 +36,7 @@ def leaderboard(answers: ProjectAnswers, known: Sequence[Trajectory]) -> str:
     boards = []
     for question in answers.project.questions:
         if isinstance(question.form, Preference) and (standings := rank(votes(answers, question, names))):
-            boards.append(f"<section><h3>{isolated(question.title)}</h3>{board(standings)}</section>")
+            boards.append(f"<section><h3>{isolated(question.title)}</h3>{leaderboard_table(standings)}</section>")
     if not boards:
         return '<p class="none">Nobody has compared anything yet; then who draws better will stand here.</p>'
     what = (
@@ -46,7 +46,7 @@ def leaderboard(answers: ProjectAnswers, known: Sequence[Trajectory]) -> str:
     return f'<div class="dashboard"><p class="soft">{what}</p>{"".join(boards)}</div>'
 
 
-def board(standings: Sequence[RankedContestant]) -> str:
+def leaderboard_table(standings: Sequence[RankedContestant]) -> str:
     """Group by group: scores compare within a group only."""
     groups: dict[int, list[RankedContestant]] = {}
     for standing in standings:

@@ -27,7 +27,7 @@ def page(store: Store, settings: Settings) -> None:
 
 
 def _arena(store: Store, settings: Settings) -> None:
-    ring = ArenaHandlers(store, settings, HeldItems(store))
+    handlers = ArenaHandlers(store, settings, HeldItems(store))
     showing = gr.State(None)
     with gr.Column(elem_id="arena"):
         with gr.Row(elem_id="arena-top"):
@@ -38,7 +38,7 @@ def _arena(store: Store, settings: Settings) -> None:
             )
             progress = gr.HTML(elem_id="arena-progress", **PLAIN)
             chosen = gr.Dropdown([], label="Project", show_label=False, container=False, visible=False, scale=0)
-        with gr.Column(visible=False) as desk:
+        with gr.Column(visible=False) as workspace:
             sheet = sheet_component("arena-sheet")
         answer = gr.Button("Answer", visible="hidden", elem_id="arena-answer")
         with gr.Row(elem_id="arena-more"):
@@ -50,18 +50,18 @@ def _arena(store: Store, settings: Settings) -> None:
         intro("Who leads", "From all votes of this project so far. Look here after voting, lest it persuade you.")
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
-    view = [*ArenaView(showing, chosen, progress, head, sheet, desk, none, note)]
-    on_load_for("arena", ring.start, view, store, settings, **QUICK)
-    chosen.input(ring.choose, [chosen, showing], view, **QUICK)
+    view = [*ArenaView(showing, chosen, progress, head, sheet, workspace, none, note)]
+    on_load_for("arena", handlers.start, view, store, settings, **QUICK)
+    chosen.input(handlers.choose, [chosen, showing], view, **QUICK)
     chosen_answer = "(showing) => [showing, document.querySelector('#arena-sheet .sheet').value]"
     acted = [
-        answer.click(ring.answer, [showing, sheet], view, js=chosen_answer, **QUICK),
-        none.click(ring.answer, [showing, gr.State("")], view, **QUICK),
+        answer.click(handlers.answer, [showing, sheet], view, js=chosen_answer, **QUICK),
+        none.click(handlers.answer, [showing, gr.State("")], view, **QUICK),
     ]
-    acted.append(skip.click(ring.skip, [showing], view, **QUICK))
-    acted.append(undo.click(ring.undo, [chosen, showing], view, **QUICK))
+    acted.append(skip.click(handlers.skip, [showing], view, **QUICK))
+    acted.append(undo.click(handlers.undo, [chosen, showing], view, **QUICK))
     for event in acted:
         event.then(**SETTLED)
-    count.click(ring.leaders, [chosen], [leaders], **QUICK)
-    gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **QUICK)
-    Context.root_block.unload(on_closing(ring.leave, ring.holding))
+    count.click(handlers.leaders, [chosen], [leaders], **QUICK)
+    gr.Timer(ALIVE).tick(handlers.alive, [showing], [note], **QUICK)
+    Context.root_block.unload(on_closing(handlers.leave, handlers.holding))

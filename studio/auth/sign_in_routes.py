@@ -45,7 +45,7 @@ def routes(store: Store, settings: Settings, hub: Hub | None = None) -> list[Rou
 
 def _password_routes(store: Store) -> list[Route]:
     sign_in, limiter = SignIn(store), CapacityLimiter(PASSWORDS_AT_ONCE)
-    ProcessMessages.of(store).share("sign-ins", sign_in.news, sign_in.hear)
+    ProcessMessages.of(store).share("sign-ins", sign_in.failures_delta, sign_in.merge_remote_failures)
 
     async def enter(request: Request) -> Response:
         form = await _own_form(request)

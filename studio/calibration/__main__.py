@@ -4,7 +4,7 @@
     python -m studio.calibration verifier critic:MODEL reward_model:FOLDER      # these judge the pictures first
 
 Prints a table (or JSON), and writes the report that `python -m model.training.grpo --calibration FILE` reads. Projects
-whose order is the expected use of an answer are ordered anew by what the critics say.
+whose order is the acquisition score are ordered anew by what the critics say.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def _run(store: Store, arguments: argparse.Namespace) -> None:
     for critic, done, of in score_all(store, arguments.critics):
         print(f"{critic}: {done} of {of}", file=sys.stderr)
     if arguments.critics:
-        rank_anew(store.database, Order.EXPECTED_USE)
+        rank_anew(store.database, Order.ACQUISITION_SCORE)
     measured = measure(store)
     file = arguments.out or file_of(store)
     write(measured, file, store.clock())

@@ -57,7 +57,7 @@ class CalibrationHandlers:
         try:
             for critic, number, of in score_all(self.store, (critics or "").split()):
                 yield gr.skip(), f'<p class="soft">{isolated(critic)}: {number:,} of {of:,}</p>'
-            rank_anew(self.store.database, Order.EXPECTED_USE)
+            rank_anew(self.store.database, Order.ACQUISITION_SCORE)
         except (AnnotationsError, RewardError, CheckpointError) as error:
             yield gr.skip(), error_notice(redact_paths(error))
             return

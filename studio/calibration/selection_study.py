@@ -1,4 +1,4 @@
-"""What the order by expected use is worth: held-out verdicts after so many annotations, against a random order.
+"""Compares the order by acquisition score with a random order: accuracy on held-out verdicts by annotations.
 
     python -m studio.calibration.selection_study --annotations 300 --seeds 3
 
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from annotations.metrics.expected_use import expected_use
+from annotations.metrics.acquisition_score import acquisition_score
 from annotations.store.trajectory_columns import category
 from model.backends.contract import CheckpointError
 from model.backends.registry import DEFAULT, open_backend
@@ -143,7 +143,7 @@ def _ranked(
     answered = dict(zip(names, counts, strict=True))
     p_yes = 1 / (1 + np.exp(-logits))
     uses = [
-        expected_use([row], int(answered.get(kind, 0)))
+        acquisition_score([row], int(answered.get(kind, 0)))
         for row, kind in zip(p_yes.tolist(), pool.categories[left], strict=True)
     ]
     return left[np.argsort(-np.array(uses), kind="stable")]

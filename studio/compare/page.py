@@ -20,7 +20,7 @@ from studio.draw.page import EXAMPLES, ask, prompt_row
 from studio.header import intro, what_is_kept
 from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import LARGEST_SEED, DrawForm, chosen_seed
-from studio.inference.live_events import IDLE, LINE, RUNNING, SAME, PageVisit, Sessions, let_forget
+from studio.inference.live_events import DRAW_QUEUE, IDLE, RUNNING, SAME, PageVisit, Sessions, let_forget
 from studio.inference.replays import replay
 from studio.settings import Settings
 
@@ -90,8 +90,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     for side, view, choice in zip(SIDES, views, choices, strict=True):
         which = gr.State(side)
         wiring = {"inputs": [which, prompt, seed, *choice], "outputs": view} | QUIET
-        drawing = first.then(asked, **wiring, **LINE)
-        view.anyway(insisted, **wiring, **LINE)
+        drawing = first.then(asked, **wiring, **DRAW_QUEUE)
+        view.anyway(insisted, **wiring, **DRAW_QUEUE)
         drawing.then(ended, None, [start, stop], **QUICK)
         let_forget(view, store, settings)
     stop.click(stopped, **QUICK)

@@ -27,7 +27,7 @@ from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints, menu
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm, new_seed
 from studio.inference.generator import Generator
-from studio.inference.live_events import IDLE, LINE, PageVisit, Sessions, let_follow, let_forget, live, notice
+from studio.inference.live_events import DRAW_QUEUE, IDLE, PageVisit, Sessions, let_follow, let_forget, live, notice
 from studio.inference.replays import not_stored, playing, recorded_aha, some_aha
 from studio.inference.zerogpu import LOAN, LentBackend
 from studio.settings import Settings
@@ -250,7 +250,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
         if domain.closed:
             word_chips()
         form = DrawWidgets(prompt, thinks=thinks, **_settings_row(checkpoints, settings))
-    view = timeline(elem_id="timeline", playable=True, trips=domain.closed)
+    view = timeline(elem_id="timeline", playable=True, perturbations=domain.closed)
     so_far = gr.HTML("", elem_id="so-far", **PLAIN)
     teaching = TeachHandlers(lessons, checkpoints, store, settings)
     section = teach_section(teaching)
@@ -258,12 +258,12 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
 
     shown = [view, draw_button, stop_button, form.seed]
     drawing = {"inputs": [*form], "outputs": shown} | QUIET
-    drawn = gr.on([draw_button.click, prompt.submit], handlers.asked, **drawing, **LINE)
+    drawn = gr.on([draw_button.click, prompt.submit], handlers.asked, **drawing, **DRAW_QUEUE)
     drawn.then(handlers.so_far_recounted, None, so_far, **QUICK)
     let_forget(view, store, settings)
     let_follow(view, store, settings)
-    view.anyway(handlers.insisted, **drawing, **LINE).then(handlers.so_far_recounted, None, so_far, **QUICK)
-    changing = view.change_mind(handlers.changed, **drawing | {"inputs": None}, **LINE)
+    view.anyway(handlers.insisted, **drawing, **DRAW_QUEUE).then(handlers.so_far_recounted, None, so_far, **QUICK)
+    changing = view.change_mind(handlers.changed, **drawing | {"inputs": None}, **DRAW_QUEUE)
     changing.then(teaching.start, None, [*section], **QUICK)
     stop_button.click(handlers.sessions.stop, **QUICK)
     prompt.input(None, None, form.new_seed, js="() => true", **QUICK)  # another prompt: an example's seed is done with

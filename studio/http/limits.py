@@ -35,7 +35,7 @@ MAX_RUNNING = {"drawings": 12, "answers": 24, "streams": 200, "uploads": 4}  # f
 MAX_RUNNING_IN_ALL = {"drawings": 32, "answers": 32, "streams": 600, "uploads": 8}
 DRAWINGS_OF_A_PAGE = 4  # at the same time: Compare draws two
 MAX_BUCKETS = 20_000  # one per kind and address
-HEARD_FOR = 5.0  # seconds for which what another process said is running counts
+REMOTE_TTL = 5.0  # seconds for which the running operations that another process reported count
 
 
 class LimitError(Exception):
@@ -55,24 +55,24 @@ class Limits:
         self._lock = threading.Lock()
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # tokens left, at which time
         self._running: Counter[tuple[str, str]] = Counter()
-        self._used: Counter[tuple[str, str]] = Counter()  # of tokens, since `news`
+        self._used: Counter[tuple[str, str]] = Counter()  # of tokens, since the last `usage_delta`
         self._elsewhere: dict[str, tuple[float, Counter[tuple[str, str]]]] = {}  # running in other processes
 
-    def news(self) -> dict[str, list[list[Any]]]:
+    def usage_delta(self) -> dict[str, list[list[Any]]]:
         """What was used since the last call, and what is running now, for the other processes of the studio."""
         with self._lock:
             used, self._used = self._used, Counter()
             running = [[*key, count] for key, count in self._running.items() if _is_address(key)]
-        news = {"used": [[*key, amount] for key, amount in used.items()], "running": running}
-        return news if used or running else {}
+        usage_delta = {"used": [[*key, amount] for key, amount in used.items()], "running": running}
+        return usage_delta if used or running else {}
 
-    def hear(self, process: str, news: dict[str, list[list[Any]]]) -> None:
+    def merge_remote_usage(self, process: str, usage_delta: dict[str, list[list[Any]]]) -> None:
         """What visitors used at another process counts here as well, also beyond what was left."""
         now = self._clock()
         with self._lock:
-            for kind, address, amount in news["used"]:
+            for kind, address, amount in usage_delta["used"]:
                 self._put((kind, address), self._tokens(kind, address, now) - amount, now)
-            running = Counter({(kind, address): count for kind, address, count in news["running"]})
+            running = Counter({(kind, address): count for kind, address, count in usage_delta["running"]})
             self._elsewhere[process] = (now, running)
 
     def _tokens(self, kind: str, address: str, now: float) -> float:
@@ -90,7 +90,7 @@ class Limits:
         """How many are running: of an address at all processes, of all visitors at this one."""
         if not _is_address(key) or not self._elsewhere:
             return self._running[key]
-        since = self._clock() - HEARD_FOR
+        since = self._clock() - REMOTE_TTL
         return self._running[key] + sum(others[key] for at, others in self._elsewhere.values() if at > since)
 
     def take(self, kind: str, address: str, amount: float = 1) -> None:

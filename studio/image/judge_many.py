@@ -23,8 +23,8 @@ from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
 from model.images import SUFFIXES
 from model.reflection_text import split_verdict
 from studio.inference.generator import Generator
+from studio.inference.request_queue import QueueFull
 from studio.inference.served_copies import note
-from studio.inference.waiting_line import QueueFull
 
 MOST_IMAGES = 2000  # of one batch
 AT_ONCE = 4  # so that visitors who draw meanwhile are served as well

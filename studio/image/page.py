@@ -29,7 +29,7 @@ from studio.image.judge_many import BatchError, BatchJudgement, batch, judge_all
 from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import Generator
-from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
+from studio.inference.live_events import DRAW_QUEUE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.served_copies import note, note_stored, served_file, served_path
 from studio.settings import Settings
 
@@ -205,9 +205,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
 
     wiring = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop]} | QUIET
-    gr.on([start.click, words.submit], asked, **wiring, **LINE)
+    gr.on([start.click, words.submit], asked, **wiring, **DRAW_QUEUE)
     let_forget(view, store, settings)
-    view.anyway(insisted, **wiring, **LINE)
+    view.anyway(insisted, **wiring, **DRAW_QUEUE)
     stop.click(sessions.stop, **QUICK)
     task.change(chosen, task, [words, start], **QUICK)
     gr.on(None, linked, [], [image, words, view, checkpoint], **QUICK)

@@ -24,8 +24,8 @@ def continued(
     BranchError, AnnotationsError, CheckpointError."""
     parent = checkpoints.first.store.trajectory(str(change.get("run") or ""))
     generator = checkpoints.named(parent.checkpoint)
-    if change.get("what") == "trip":
-        branch = tripped(generator, parent)
+    if change.get("what") == "perturb":
+        branch = perturbed(generator, parent)
         sampling = generator.sampling  # with a plan, as it repairs best
     else:
         branch = branch_of(generator.backend, parent, change)
@@ -62,7 +62,7 @@ def branch_of(backend: Backend, trajectory: Trajectory, change: Mapping[str, Any
     raise BranchError(f"got the change {what[:20]!r}; there are thought, reflection, codes and seed")
 
 
-def tripped(generator: Generator, trajectory: Trajectory) -> Branch:
+def perturbed(generator: Generator, trajectory: Trajectory) -> Branch:
     """The branch in which one object of the last image is changed without the model's knowledge. Raises BranchError,
     AnnotationsError."""
     shown = [image.sha256 for image in trajectory.images if image.sha256]

@@ -16,7 +16,7 @@ from model.backends.checkpoint.stamp import folder_stamp
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import backend_name, open_backend
 from studio.inference.generator import Generator
-from studio.inference.waiting_line import Serving
+from studio.inference.request_queue import Serving
 from studio.settings import Mode
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from model.trajectory import Sampling, StopReason, Trajectory, picture_hashes
 from studio.http.priority import activity
 from studio.inference.live_drawings import LiveDrawings
 from studio.inference.partial_trajectory import PartialTrajectory
+from studio.inference.request_queue import AT_ONCE, QueuePosition, RequestQueue, Serving
 from studio.inference.retry_queue import RetryQueue, StoredLater
-from studio.inference.waiting_line import AT_ONCE, QueuePosition, Serving, WaitingLine
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
 MOST_VISITOR_ROUNDS = 4  # that a visitor may ask for
@@ -44,19 +44,19 @@ class Generator:
     """One backend that serves all visitors, with the store that keeps every trajectory."""
 
     def __init__(self, backend: Backend, store: Store, serving: Serving | None = None, share: float = 1.0) -> None:
-        """`serving`: what makes the events; a line before the backend unless given, which may take a `share` of what
+        """`serving`: what makes the events; a queue before the backend unless given, which may take a `share` of what
         memory is free."""
         self.backend = backend
         self.store = store
         self.share = share
         self._saves = RetryQueue(store)
-        self.serving = serving or self._line()
+        self.serving = serving or self._queue_of_backend()
 
-    def _line(self) -> WaitingLine:
+    def _queue_of_backend(self) -> RequestQueue:
         options = ServingOptions(
             AT_ONCE, MOST_VISITOR_ROUNDS, self.share, MOST_THREADS, lambda: activity.signed_in_active
         )
-        return WaitingLine(self.backend, self.backend.serve(options))
+        return RequestQueue(self.backend, self.backend.serve(options))
 
     @property
     def name(self) -> str:

@@ -20,15 +20,15 @@ from studio.components.page_options import QUICK, QUIET
 from studio.http.limits import Caller, LimitError
 from studio.http.priority import activity
 from studio.inference import served_copies
-from studio.inference.afterwards import afterwards
+from studio.inference.finished_details import finished_details
 from studio.inference.generator import LiveTrajectory
 from studio.inference.live_drawings import LiveDrawings
 from studio.inference.partial_trajectory import PartialTrajectory
 from studio.inference.replays import replay
-from studio.inference.waiting_line import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
+from studio.inference.request_queue import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
 from studio.settings import Settings
 
-LINE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
+DRAW_QUEUE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 VALUES = 100.0  # a second, to all browsers together
 VALUES_MEANWHILE = 20.0  # … while people who have signed in are at work
@@ -98,7 +98,7 @@ class Sending:
         whole = render.in_brief(trajectory, pictures.__getitem__) if ended else ()
         value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
         if ended is not None:
-            value |= afterwards(ended, pictures.__getitem__)
+            value |= finished_details(ended, pictures.__getitem__)
         self.fresh, self.sent_at = len(self.rows), time.monotonic()
         return value | {"receipt": self.receipt}
 
@@ -169,7 +169,7 @@ def let_follow(view: gr.HTML, store: Store, settings: Settings) -> None:
         run = str(getattr(event, "run", None) or "")
         yield from following(run, PageVisit.of(request, settings), store, settings)
 
-    view.follow(followed, None, view, **QUIET, **LINE)
+    view.follow(followed, None, view, **QUIET, **DRAW_QUEUE)
 
 
 def forget(asked: gr.EventData, visit: PageVisit, store: Store, settings: Settings) -> render.Row:

@@ -18,7 +18,7 @@ from annotations.store.store import Store
 from model.images import PictureFileError
 from model.trajectory import Trajectory
 from studio.components import render
-from studio.inference.afterwards import afterwards
+from studio.inference.finished_details import finished_details
 from studio.inference.live_drawings import LiveDrawings
 from studio.settings import Settings
 
@@ -60,7 +60,7 @@ def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str
     key = (trajectory.id, settings.pace, label)
     if (value := kept.get(key)) is None:
         value = render.replay_value(trajectory, store.picture, run="", pace=settings.pace, label=label)
-        value |= afterwards(trajectory, store.picture)
+        value |= finished_details(trajectory, store.picture)
         with _lock:
             kept[key] = value
             while len(kept) > MOST_KEPT:

@@ -67,7 +67,7 @@ class Removals:
 
     def __init__(self, store: Store) -> None:
         self._store: Store = weakref.proxy(store)
-        self._news: list[tuple[str, list[str]]] = []
+        self._unsent_removals: list[tuple[str, list[str]]] = []
 
     @staticmethod
     def of(store: Store) -> "Removals":
@@ -76,16 +76,16 @@ class Removals:
     def add(self, run: str, files: list[str]) -> None:
         """`files`: those that were noted, in a data folder that others may share."""
         if self._store.database.url is not None:
-            self._news = [*self._news, (run, files)]
+            self._unsent_removals = [*self._unsent_removals, (run, files)]
 
-    def news(self) -> list[tuple[str, list[str]]]:
+    def removals_delta(self) -> list[tuple[str, list[str]]]:
         """Those since the last call, with their files."""
-        news, self._news = self._news, []
-        return news
+        removals_delta, self._unsent_removals = self._unsent_removals, []
+        return removals_delta
 
-    def hear(self, process: str, news: list[tuple[str, list[str]]]) -> None:
+    def apply_remote_removals(self, process: str, removals_delta: list[tuple[str, list[str]]]) -> None:
         """Another process removed its files."""
-        for run, files in news:
+        for run, files in removals_delta:
             discard(map(Path, files))
             _remove(self._store, run)
 

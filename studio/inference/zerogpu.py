@@ -12,7 +12,7 @@ from model.backends.contract import Backend
 from model.backends.request import Request
 from model.events import Event, Failed, TrajectoryFinished
 from model.trajectory import StopReason
-from studio.inference.waiting_line import QueueFull
+from studio.inference.request_queue import QueueFull
 
 FORK_SECONDS = 5.0  # that a call takes besides its steps: the fork, and moving the weights
 MOST_SECONDS = 120

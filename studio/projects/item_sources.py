@@ -25,7 +25,7 @@ from model.events import Event, Failed, TrajectoryFinished, TrajectoryStarted
 from model.trajectory import Thought, Trajectory
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
-from studio.inference.waiting_line import QueueFull, QueuePosition
+from studio.inference.request_queue import QueueFull, QueuePosition
 
 AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
 MOST_PROMPTS = 2000

@@ -31,7 +31,7 @@ ORDERS = {
     "The newest drawings first": Order.NEWEST,
     "Where the model was least sure": Order.MARGIN,
     "Where the answers differ most": Order.DISAGREEMENT,
-    "Where an answer teaches most": Order.EXPECTED_USE,
+    "Where an answer teaches most": Order.ACQUISITION_SCORE,
 }
 PRACTICE = 5  # items that who is new to a project does first, as far as there are any
 SEEN_BY = {
@@ -192,7 +192,7 @@ def page(store: Store, settings: Settings) -> None:
 
 
 def _projects(store: Store, settings: Settings) -> None:
-    shelf = ProjectsHandlers(store, settings)
+    handlers = ProjectsHandlers(store, settings)
     intro("Projects", "What people are asked about which drawings, and how far they are with it.")
     listed = gr.HTML(elem_id="projects-list", **PLAIN)
     with gr.Accordion("New project", open=False, elem_id="projects-new"):
@@ -202,9 +202,9 @@ def _projects(store: Store, settings: Settings) -> None:
     note = gr.HTML(elem_id="projects-note", **PLAIN)
 
     quick = QUIET | {"concurrency_limit": None}
-    on_load_for("projects", shelf.start, [listed], store, settings, **quick)
-    kind.input(shelf.kind, [kind], fields, **quick)
-    make.click(shelf.make, [kind, *fields], [listed, note], **quick)
+    on_load_for("projects", handlers.start, [listed], store, settings, **quick)
+    kind.input(handlers.kind, [kind], fields, **quick)
+    make.click(handlers.make, [kind, *fields], [listed, note], **quick)
 
 
 def form(values: ProjectForm) -> list[gr.components.Component]:

@@ -69,7 +69,7 @@ class ProjectView(NamedTuple):
     heading: Any
     block: Any  # all but the heading
     progress: Any
-    board: Any
+    dashboard: Any
     note: Any
 
 
@@ -264,8 +264,8 @@ class ProjectHandlers:
         names = names_for(
             self.store, user, [*{a.annotator for a in answers.submitted}, *(share.annotator for share in by)]
         )
-        board = dashboard(answers, by, names)
-        return ProjectView(project.id, heading(project), gr.update(visible=True), self._progress(project), board, note)
+        shown = dashboard(answers, by, names)
+        return ProjectView(project.id, heading(project), gr.update(visible=True), self._progress(project), shown, note)
 
 
 def _batch(batch: Any) -> str:
@@ -287,7 +287,7 @@ def page(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
 
 
 def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
-    board = ProjectHandlers(store, checkpoints, settings)
+    handlers = ProjectHandlers(store, checkpoints, settings)
     project = gr.State("")
     head = gr.HTML(elem_id="project-head", **PLAIN)
     with gr.Column(visible=False, elem_id="project-block") as block:
@@ -305,33 +305,33 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
             with gr.Row():
                 store_ = gr.Button("Store", variant="primary", scale=0, min_width=140, elem_id="project-store")
                 close = gr.Button("Close or open it", scale=0, min_width=160)
-        section, asked = question_section(board.questions, project)
+        section, asked = question_section(handlers.questions, project)
         removal = removal_section(RemovalHandlers(store, settings), project)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
     view = [*ProjectView(project, head, block, progress, plots, note)]
     quick, long = QUIET | {"concurrency_limit": None}, {"show_progress_on": [note]} | PRIVATE
     on_load_for(
         "project",
-        board.start,
+        handlers.start,
         [*view, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section],
         store,
         settings,
         **quick,
     )
     source.change(_shown, [source], [gallery.row, file.column, prompts.row], **quick)
-    added = [gallery.add.click(board.add_gallery, [project, gallery.most, *gallery.choice], view, **long)]
+    added = [gallery.add.click(handlers.add_gallery, [project, gallery.most, *gallery.choice], view, **long)]
     sent = [project, file.files, file.format, file.leave_out, file.judge]
     shown = [*view, file.report, file.bad_rows, file.files]
-    added.append(file.bring.click(board.add_file, sent, shown, concurrency_limit=1, **long))
-    file.stop.click(board.stop_import, None, [note], **quick)
-    added.append(file.again.click(board.add_import, [project, file.before], view, **long))
+    added.append(file.bring.click(handlers.add_file, sent, shown, concurrency_limit=1, **long))
+    file.stop.click(handlers.stop_import, None, [note], **quick)
+    added.append(file.again.click(handlers.add_import, [project, file.before], view, **long))
     to_draw = [project, prompts.written, prompts.ways, prompts.rounds]
-    drawn = prompts.draw.click(board.add_prompts, to_draw, view, concurrency_limit=2, **long)
+    drawn = prompts.draw.click(handlers.add_prompts, to_draw, view, concurrency_limit=2, **long)
     prompts.stop.click(None, cancels=[drawn])
     for event in (*added, drawn):
-        event.then(board.questions.refresh, [project], asked[-2:], **quick)
-    store_.click(board.change, [project, *fields], view, **long)
-    close.click(board.close, [project], view, **quick)
+        event.then(handlers.questions.refresh, [project], asked[-2:], **quick)
+    store_.click(handlers.change, [project, *fields], view, **long)
+    close.click(handlers.close, [project], view, **quick)
 
 
 class GallerySource(NamedTuple):

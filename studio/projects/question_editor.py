@@ -246,7 +246,7 @@ def optional(form: str) -> list[dict[str, Any]]:
     return [gr.update(visible=True if OPTIONAL[name] in has else "hidden") for name in OPTIONAL]
 
 
-def question_section(board: QuestionHandlers, project: gr.State) -> tuple[gr.Accordion, list[Any]]:
+def question_section(handlers: QuestionHandlers, project: gr.State) -> tuple[gr.Accordion, list[Any]]:
     """Build the section; (itself, its components in the order of QuestionEditorView)."""
     with gr.Accordion("Questions", open=False, elem_id="project-questions") as section, gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -262,15 +262,15 @@ def question_section(board: QuestionHandlers, project: gr.State) -> tuple[gr.Acc
             sheet = sheet_component("question-preview")
     view = [*QuestionEditorView(chosen, *values, sheet, note)]
     at = [project, chosen]
-    chosen.input(board.choose, at, view, **QUICK)
-    keep.click(board.keep, [*at, *values], view, **QUICK)
-    up.click(board.move, [*at, gr.State(-1)], view, **QUICK)
-    down.click(board.move, [*at, gr.State(1)], view, **QUICK)
-    remove.click(board.remove, at, view, **QUICK)
+    chosen.input(handlers.choose, at, view, **QUICK)
+    keep.click(handlers.keep, [*at, *values], view, **QUICK)
+    up.click(handlers.move, [*at, gr.State(-1)], view, **QUICK)
+    down.click(handlers.move, [*at, gr.State(1)], view, **QUICK)
+    remove.click(handlers.remove, at, view, **QUICK)
     changes = [value.input if isinstance(value, gr.Dropdown | gr.Checkbox) else value.blur for value in values]
     _, _, _, form, *given, _ = values
     form.input(optional, [form], given, **QUICK)
-    gr.on(changes, board.preview, [*at, *values], [sheet, note], **QUICK)
+    gr.on(changes, handlers.preview, [*at, *values], [sheet, note], **QUICK)
     return section, view
 
 

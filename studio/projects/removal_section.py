@@ -63,7 +63,7 @@ class RemovalHandlers:
         return "", success_notice("It is deleted. Its answers are in no page and no export from now on.")
 
 
-def removal_section(board: RemovalHandlers, project: gr.State) -> gr.HTML:
+def removal_section(handlers: RemovalHandlers, project: gr.State) -> gr.HTML:
     """Build the section; what shows the consequences."""
     with gr.Accordion("Archive or delete", open=False, elem_id="project-removal"):
         told = gr.HTML(elem_id="project-consequences", **PLAIN)
@@ -72,6 +72,6 @@ def removal_section(board: RemovalHandlers, project: gr.State) -> gr.HTML:
             name = gr.Textbox(label="Its name, to delete it", max_lines=1, scale=2, elem_id="project-delete-name")
             away = gr.Button("Delete", variant="stop", min_width=120, elem_id="project-delete")
         note = gr.HTML(**PLAIN)
-    into.click(board.archive, [project], [told, note], **QUICK)
-    away.click(board.delete, [project, name], [told, note], **QUICK)
+    into.click(handlers.archive, [project], [told, note], **QUICK)
+    away.click(handlers.delete, [project, name], [told, note], **QUICK)
     return told

@@ -72,7 +72,7 @@ class ReviewView(NamedTuple):
     stage: Any
     answers: Any
     sheet: Any  # the questions, to be decided
-    desk: Any  # the column of all that is about one item
+    workspace: Any  # the column of all that is about one item
     returning: Any  # the menu of people whose answers can be sent back
     appointing: Any  # what only admins do with it
     trail_of: Any  # the id of the drawing whose trail is shown
@@ -253,7 +253,7 @@ class ReviewHandlers:
             stage=stage,
             answers=table,
             sheet=value_of(sheet, case.key, agreed(sheet, answers.submitted), self.store.picture_or_none),
-            desk=gr.update(visible=True),
+            workspace=gr.update(visible=True),
             returning=gr.update(choices=self._people(answers, names), value=None),
             appointing=gr.update(visible=user.may(Role.ADMIN)),
             note="",
@@ -329,7 +329,7 @@ def page(store: Store, settings: Settings, checkpoints: Checkpoints) -> None:
         _review(ReviewHandlers(store, settings, checkpoints.first.backend.domain))
 
 
-def _review(desk: ReviewHandlers) -> None:
+def _review(handlers: ReviewHandlers) -> None:
     intro(
         "Review",
         "What people disagree on, the worst first; decide it, and look up who said what and when. "
@@ -355,19 +355,19 @@ def _review(desk: ReviewHandlers) -> None:
     revisions = trail.trajectory, trail.revisions, trail.revision
     view = [*ReviewView(case, token, chosen, queue, *shown, *revisions, note)]
 
-    on_load_for("review", desk.start, view, desk.store, desk.settings, **QUICK)
-    chosen.input(desk.choose, [chosen], view, **QUICK)
+    on_load_for("review", handlers.start, view, handlers.store, handlers.settings, **QUICK)
+    chosen.input(handlers.choose, [chosen], view, **QUICK)
     decided = filled_in("review-sheet", before=1)
-    decision.decide.click(desk.decide, [case, decision.sheet], view, js=decided, **QUICK)
-    decision.accept.click(desk.accept, [case], view, **QUICK)
-    decision.following.click(desk.following, [case], view, **QUICK)
+    decision.decide.click(handlers.decide, [case, decision.sheet], view, js=decided, **QUICK)
+    decision.accept.click(handlers.accept, [case], view, **QUICK)
+    decision.following.click(handlers.following, [case], view, **QUICK)
     for use, button in decision.uses.items():
-        button.click(desk.appoint, [case, decision.because, gr.State(use.value)], view, **QUICK)
+        button.click(handlers.appoint, [case, decision.because, gr.State(use.value)], view, **QUICK)
     for button, to_others in ((decision.back, False), (decision.onward, True)):
         sent = [case, decision.whose, decision.why, gr.State(value=to_others)]
-        button.click(desk.send_back, sent, view, **QUICK)
-    trail.look.click(desk.look, [trail.trajectory], view, **QUICK)
-    trail.restore.click(desk.restore, [trail.trajectory, trail.revision], view, **QUICK)
+        button.click(handlers.send_back, sent, view, **QUICK)
+    trail.look.click(handlers.look, [trail.trajectory], view, **QUICK)
+    trail.restore.click(handlers.restore, [trail.trajectory, trail.revision], view, **QUICK)
 
 
 class DecisionSection(NamedTuple):

@@ -26,7 +26,7 @@ from model.atomic_files import write_whole
 from model.backends.contract import Backend, CheckpointError
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.inference.generator import Generator
-from studio.inference.waiting_line import WaitingLine
+from studio.inference.request_queue import RequestQueue
 from studio.teaching.corrections import Correction, count_written, write_rows
 from studio.training.launch import set_offered
 from studio.training.runs import ENDED, SOURCES, RunRequest, TrainingRun, read_json, read_run
@@ -200,7 +200,7 @@ class TeachingJobs:
         except CheckpointError as error:
             self._failed[running.person] = str(error)
             return
-        generator = Generator(backend, self.store, WaitingLine(backend, 1))
+        generator = Generator(backend, self.store, RequestQueue(backend, 1))
         taught = Taught(generator, running.parent, running.folder, running.corrections, result)
         self._remember(running.person, taught)
 

@@ -26,13 +26,13 @@ function mind() {
 }
 
 // After a yes of the model's own: does it notice when one object is not what it drew?
-function offerTrips(last) {
+function offerPerturbations(last) {
   const segments = (state.trajectory || {}).segments || [];
   const index = segments.findLastIndex((segment) => segment.kind === 'image');
   if (state.answer !== 'yes' || !last || last.overruled || index < 0 || !segments[index].codes.length) return;
-  press('trip', 'Trip it up', () => go({ segment: index, what: 'trip' }));
-  $('.ending .trip').title = 'One object is recoloured, moved, removed or doubled behind its back. Will it notice?';
-  press('trip-yourself', 'Trip it up yourself', async () => {
+  press('perturb', 'Trip it up', () => go({ segment: index, what: 'perturb' }));
+  $('.ending .perturb').title = 'One object is recoloured, moved, removed or doubled behind its back. Will it notice?';
+  press('perturb-yourself', 'Trip it up yourself', async () => {
     const part = state.segments[index];
     await openForm('plant', part, index, segments[index].codes);
     part.frame.scrollIntoView({ block: 'center', behavior: CALM ? 'auto' : 'smooth' });

@@ -78,11 +78,11 @@ EDITOR = "components/timeline/thought_editor.js"  # fetched where somebody chang
 
 
 def timeline(
-    *, playable: bool = False, trips: bool = False, label: str = "The drawing as it happens", **options: Any
+    *, playable: bool = False, perturbations: bool = False, label: str = "The drawing as it happens", **options: Any
 ) -> gr.HTML:
     """An empty timeline, told apart from others of its page by its `label`; a playable one lets a visitor change the
-    model's mind, and, with `trips`, have an object changed behind its back."""
-    flags = f' data-finished="{module(FINISHED)}"' + " data-trips" * trips
+    model's mind, and, with `perturbations`, have an object changed behind its back."""
+    flags = f' data-finished="{module(FINISHED)}"' + " data-perturbations" * perturbations
     flags += f' data-playable data-editor="{module(EDITOR)}"' * playable
     template = TEMPLATE.replace("{flags}", flags).replace("{label}", label)
     scripts = [*SCRIPTS, "components/timeline/change_offers.js"] if playable else SCRIPTS

@@ -13,7 +13,7 @@ function end(row) {
   root.querySelectorAll('.head .progress').forEach((node) => { node.textContent = node.textContent.split(' · ')[0]; });
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', said));
-  if ('trips' in root.dataset) offerTrips(last);
+  if ('perturbations' in root.dataset) offerPerturbations(last);
   if ('playable' in root.dataset) offerInstead();
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
   else link('Permanent link', './?run=', 'Where it can be watched again');
@@ -28,11 +28,11 @@ function end(row) {
 }
 
 // What is shown of a drawing that has ended is fetched with the first.
-const afterwards = () => fetched('finished', { $, make, place, CALM });
+const finishedScript = () => fetched('finished', { $, make, place, CALM });
 
 async function after() {
   const mine = state;
-  const shown = await afterwards();
+  const shown = await finishedScript();
   if (mine === state) shown?.after(state);
 }
 
@@ -50,7 +50,7 @@ function offerInstead() {
 
 async function showInstead(value) {
   $('.ending .another')?.remove();
-  (await afterwards())?.showInstead(state, value);
+  (await finishedScript())?.showInstead(state, value);
 }
 
 function link(text, address, title = '') {

@@ -16,10 +16,10 @@ function forced(row) {
   const one = part.forced === 1;
   const patches = one ? 'the outlined patch' : `the ${part.forced} outlined patches`;
   const { what, segment } = state.change || {};
-  const own = what === 'trip' || Number(segment) === row.segment ? what : ''; // a trip leaves earlier rounds out
+  const own = what === 'perturb' || Number(segment) === row.segment ? what : ''; // a perturbation leaves earlier rounds out
   const were = one ? 'was' : 'were';
   part.forcedLegend.textContent = {
-    trip: `The studio changed ${patches} behind the model’s back`,
+    perturb: `The studio changed ${patches} behind the model’s back`,
     codes: `You rubbed out ${patches}`,
   }[own] || (row.by === 'person' ? `T${patches.slice(1)} ${were} changed behind the model’s back` : `T${patches.slice(1)} ${were} given`);
 }

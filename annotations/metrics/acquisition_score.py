@@ -1,4 +1,4 @@
-"""How much an answer about a drawing is expected to teach: margin, disagreement of critics, novelty of the category.
+"""Acquisition score of active learning: the mean of margin, disagreement of critics, and novelty of the category.
 
 Uncertainty sampling, query by committee (Settles, 2009, sections 3.1 and 3.2) and the count of what is known already;
 each from 0 to 1, and so is their mean. Pure functions.
@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 
-def expected_use(committees: Iterable[Sequence[float]], answered: int) -> float:
+def acquisition_score(committees: Iterable[Sequence[float]], answered: int) -> float:
     """`committees`: for each picture of a drawing what its critics say, the model's own p_yes first; `answered`: how
     many drawings of its category people have answered. 0 for a drawing that no critic has judged."""
     judged = [committee for committee in committees if committee]

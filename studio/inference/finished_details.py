@@ -12,7 +12,7 @@ from model.trajectory import Image, Reflection, Source, StopReason, Trajectory
 from studio.components import render
 
 
-def afterwards(trajectory: Trajectory, picture: render.PictureOf) -> render.Row:
+def finished_details(trajectory: Trajectory, picture: render.PictureOf) -> render.Row:
     """Entries of the timeline's value: `blamed`, boxes by index of the reflection that refused the drawing; `reasons`,
     sentences to choose from when correcting; `guess`, why the drawing is one, where it is."""
     shown = {"blamed": blamed(trajectory, picture), "reasons": EMBEDDED_WORLD.stock_reasons(trajectory.prompt)}

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 32  # visitors drawing at the same time, where memory allows
 MOST_WAITING = 16  # more are asked to come back
-PATIENCE = 0.5  # seconds after which a visitor in the line hears how long it is
+POSITION_INTERVAL = 0.5  # seconds between two values that tell a waiting visitor their place
 
 
 class QueuePosition(NamedTuple):
@@ -42,7 +42,7 @@ class Serving(Protocol):
         """A request's events until it ends, or none where it stops before it begins. Raises RequestError, QueueFull."""
 
 
-class WaitingLine:
+class RequestQueue:
     """A backend and its queue. A rollout runs in a thread of its own, read or not."""
 
     def __init__(self, backend: Backend, at_once: int) -> None:
@@ -108,7 +108,7 @@ class WaitingLine:
             return self._running < self._at_once and self._waiting[0] is request
 
         with self._state_changed:
-            if not self._state_changed.wait_for(has_place, PATIENCE):
+            if not self._state_changed.wait_for(has_place, POSITION_INTERVAL):
                 return next(place for place, other in enumerate(self._waiting) if other is request)
             self._waiting.popleft()
             self._running += 1

@@ -1,4 +1,4 @@
-"""The order by expected use: margin, disagreement of critics, novelty; in a project's queue; the study of it."""
+"""The order by acquisition score: margin, disagreement of critics, novelty; in a project's queue; the study of it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from test_annotations_samples import aha, judged
 
 from annotations.calibration.scores import CriticScore, add
-from annotations.metrics.expected_use import disagreement, expected_use, novelty
+from annotations.metrics.acquisition_score import acquisition_score, disagreement, novelty
 from annotations.queue.assignment import claim
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.project import Order
@@ -16,7 +16,7 @@ from annotations.store.reordering import rank_anew
 from annotations.store.store import open_store
 from model.trajectory import Reflection
 
-TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=1, collects=False, order=Order.EXPECTED_USE)
+TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=1, collects=False, order=Order.ACQUISITION_SCORE)
 
 
 def drawn(number: int, p_yes: float, prompt: str):
@@ -30,9 +30,9 @@ def test_a_verdict_at_half_critics_that_differ_and_a_new_category_are_of_most_us
     assert disagreement([0.7]) == 0
     assert novelty(0) == 1
     assert novelty(99) == pytest.approx(0.1)
-    assert expected_use([[0.5]], 0) > expected_use([[0.9]], 0) > expected_use([[0.9]], 50)
-    assert expected_use([[0.9, 0.1]], 9) > expected_use([[0.9, 0.9]], 9)
-    assert expected_use([], 0) == 0
+    assert acquisition_score([[0.5]], 0) > acquisition_score([[0.9]], 0) > acquisition_score([[0.9]], 50)
+    assert acquisition_score([[0.9, 0.1]], 9) > acquisition_score([[0.9, 0.9]], 9)
+    assert acquisition_score([], 0) == 0
 
 
 def test_a_project_in_this_order_asks_first_what_teaches_most(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_project_in_this_order_asks_first_what_teaches_most(tmp_path: Path) ->
         store.add_items("team", [NewItem(id) for id in ids])
         assert claim(store, "team", "ann").trajectory_id == ids[1]
         add(store, [CriticScore(ids[3], 1, "verifier", 0.0)])
-        rank_anew(store.database, Order.EXPECTED_USE)
+        rank_anew(store.database, Order.ACQUISITION_SCORE)
         assert claim(store, "team", "bob").trajectory_id == ids[3]
 
 
@@ -59,5 +59,5 @@ def test_an_answer_makes_its_category_less_novel(tmp_path: Path) -> None:
             (4, {"verdict_right": "yes"}),
         ):
             store.annotate(replace(judged(ids[0], segment, "ann", **answers), project="team"))
-        rank_anew(store.database, Order.EXPECTED_USE)
+        rank_anew(store.database, Order.ACQUISITION_SCORE)
         assert claim(store, "team", "bob").trajectory_id == ids[2]
