@@ -67,8 +67,8 @@ class PainterTrainingSettings:
 
 
 class FlowBatch(NamedTuple):
-    """Clean latents (B, C, H, W) and what their patches of 2×2 show (B, H · W / 4, 2), noise of the latents' shape, times
-    (B,), token ids and mask (B, L)."""
+    """Clean latents (B, C, H, W) and what their patches of 2×2 show (B, H · W / 4, 2), noise of the latents' shape,
+    times (B,), token ids and mask (B, L)."""
 
     latents: torch.Tensor
     factors: torch.Tensor

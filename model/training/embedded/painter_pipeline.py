@@ -3,8 +3,8 @@
 Its latents are the rows of the embedded Janus network's codebook, one for each 8×8 patch of the world, moved and scaled
 by an affine map so that the blank patch is 0 and sprites have unit variance in every channel. The map is absorbed by
 the convolutions on both sides of the quantiser, so diffusers' VQModel, which takes the nearest row before it decodes,
-paints with the weights of that codec, and what a sampler leaves of the noise does not show. The transformer's own patches
-are as large as a sprite, 2×2 latents: it knows objects in 4×4 places, where the world has 7×7 that overlap.
+paints with the weights of that codec, and what a sampler leaves of the noise does not show. The transformer's own
+patches are as large as a sprite, 2×2 latents: it knows objects in 4×4 places, where the world has 7×7 that overlap.
 """
 
 import random
