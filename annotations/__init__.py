@@ -1,1 +1,1 @@
-"""What models drew and people said of it: store, queue, metrics, imports, exports."""
+"""Annotation backend: store, queue, metrics, imports, exports."""

@@ -1,1 +1,1 @@
-"""The web application: pages, endpoints for programs, and what stands before them."""
+"""The web application: pages, endpoints for programs, middleware."""

@@ -1,1 +1,1 @@
-"""Critics against people: stored scores, what people say of the same pictures, the calibration report."""
+"""Calibration of critics against people: stored scores, people's verdicts on the same pictures, the report."""

@@ -1,4 +1,4 @@
-"""What critics and people say of the same pictures.
+"""Joins the stored scores of critics with people's verdicts on the same pictures.
 
 People's verdict on a picture is a reviewer's decision, else what most people answered about the reflection on it; where
 as many said yes as no, there is none. A checkpoint's own judge is the critic `critic:CHECKPOINT`.

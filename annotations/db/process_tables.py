@@ -1,4 +1,4 @@
-"""Tables by which several studios of one database tell each other what they do; of nothing that has to be kept."""
+"""Tables for transient messages among studios that share a database; nothing in them has to be kept."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Trajectories with all that counts about them, a few at a time and in a fixed order: what every kind is made from."""
+"""Iterates over trajectories with their counting answers, in batches, in a fixed order: the input of every kind."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What differs between two exports of a kind: by the trajectories, revisions and content of their rows."""
+"""Diff of two exports of one kind by the trajectories, revisions and content of their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of an export kind: from what counts about a trajectory to rows, and to reasons why there are none.
+"""The contract of an export kind: an annotated trajectory in, rows and exclusions with their reasons out.
 
 A kind is one class in one file of `kinds` (training here and in TRL) or `formats` (layouts of others), and a line in
 `registry`; README and studio call the kinds of `formats` formats. It sees values only; pictures come from the context.

@@ -1,4 +1,4 @@
-"""What an export would hold: rows, what is left out and why, the size, and the first rows with their pictures."""
+"""Preview of an export: numbers of rows and exclusions, size, and the first rows with their pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export is asked for: which annotations, how several people's become one, thresholds, splits.
+"""The query of an export: filters, aggregation, thresholds, splits.
 
 A value that goes into the manifest as JSON and is read from a command line or a page.
 """

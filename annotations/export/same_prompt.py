@@ -1,4 +1,4 @@
-"""Which rated trajectories have the same prompt: 16 bytes each in memory, however many there are."""
+"""Index of rated trajectories by prompt, 16 bytes each in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits without leakage: what shares a prompt or shows nearly the same image is in one split, whatever the seed.
+"""Splits without leakage: rows that share a prompt or show nearly the same image are in one split, for every seed.
 
 Prompts are compared without case, punctuation at the ends and repeated spaces; images by a difference hash of
 HASH² bits per colour (Krawetz, 2013). Groups are joined by union–find; a group's split follows from the seed and the

@@ -1,4 +1,4 @@
-"""Decides the label of what several people answered (a reviewer first, else as the query says); pictures."""
+"""The context of export kinds over a store: aggregated votes (a reviewer's decision first), pictures, pseudonyms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores what imported records say of their images as annotations, or as gold, in a project of the format's.
+"""Stores the answers of imported records as annotations, or as gold, in a project of their format.
 
 Read from the records as they are stored, so that an import that was interrupted after its publishing is resumed;
 keys make it harmless to do it twice.

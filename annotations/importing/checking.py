@@ -1,4 +1,4 @@
-"""Checks the records of an import against a store, and writes the new and valid ones to a file, ready to be staged.
+"""Validates the records of an import against a store, and writes the new ones to a file for staging.
 
 Reads the store and never writes to it; knows nothing of runs and transactions.
 """

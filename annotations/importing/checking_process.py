@@ -1,4 +1,4 @@
-"""Checks a large import in a process of its own, so that the studio goes on answering meanwhile.
+"""Validates a large import in a separate process, so that the studio stays responsive.
 
 Parsing rows and decoding pictures would hold the studio's interpreter. The process reads the database and never writes
 to it; job and messages are pickled, and both sides are this program.

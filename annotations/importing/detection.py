@@ -1,4 +1,4 @@
-"""Recognizes the format of a file by the columns of its first rows, and shows those rows as they would be read."""
+"""Recognizes the format of a file by the columns of its first rows, and previews these rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far people differ on one thing. Values only: knows questions and annotations."""
+"""Disagreement of people's answers about one thing, from 0 to 1. Values only: knows questions and annotations."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence

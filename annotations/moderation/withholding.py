@@ -1,4 +1,4 @@
-"""Drawings hidden so that they can be shown again: out of every list, link, preview, queue and export until then.
+"""Hides drawings reversibly: out of every list, link, preview, queue and export until they are shown again.
 
 A hidden drawing has a row of `deletions` that keeps what its items and leases were. A deletion of it afterwards is for
 good. Each function is one transaction.

@@ -1,4 +1,4 @@
-"""The search index beside the full-text index of the same database: SQLite FTS5 or PostgreSQL GIN.
+"""Benchmark of the search index against the full-text index of the same database (SQLite FTS5, PostgreSQL GIN).
 
 Both are filled with the terms of synthetic trajectories and asked for the newest matches of the same filters in turn.
 The full-text index leaves hidden trajectories out, so that publishing adds rows to it. Terms are words of hexadecimal

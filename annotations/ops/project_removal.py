@@ -1,4 +1,4 @@
-"""Archives and deletes projects; says before what that does to their answers.
+"""Archives and deletes projects, and says beforehand what happens to their answers.
 
 An archived project is closed and stands in no list but that of the archive; its answers stay and are exported. A
 deleted one is seen nowhere any more, nor are its answers, whose rows stay.

@@ -1,1 +1,1 @@
-"""Where PNG files are kept: a folder, or an object store that several studios share."""
+"""Storage of PNG files: a folder, or an object store that several studios share."""

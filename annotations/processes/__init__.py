@@ -1,1 +1,1 @@
-"""What several studios with one PostgreSQL database tell each other: messages, drawings under way; periodic work."""
+"""Communication among studios that share a PostgreSQL database: messages, drawings under way; periodic work."""

@@ -1,4 +1,4 @@
-"""Messages among the studios of one PostgreSQL database: what each tells the others every half second.
+"""Messages among studios that share a PostgreSQL database, exchanged every half second.
 
 For what holds for all of them and changes too often for rows of its own: what visitors used up, failed sign-ins, files
 to remove. A message is read within a second, and kept for a minute. With SQLite nothing is told.

@@ -1,1 +1,1 @@
-"""Who is asked what next, and what becomes of an answer: assignment, submission, review, gold, audit trail."""
+"""The annotation queue: assignment, submission, review, gold, audit trail."""

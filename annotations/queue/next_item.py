@@ -1,4 +1,5 @@
-"""Queries behind the next item: held and left ones, the first of the project's order with room, postponed ones.
+"""SQL queries that select the next item: held and left ones, the first with room in the project's order, postponed
+ones.
 
 Each annotator has a cursor into the project's order (`QueueCursorRow`): everything before it is done or not available
 to them, so that finding the next item stays O(log n). `items.move_cursors_back` moves it where an item is added or

@@ -1,4 +1,4 @@
-"""What one person has done in a project: their items, how many today, and how fast.
+"""One person's items in a project: the list, how many today, seconds per item.
 
 Knows the rows of leases and annotations; each call is one transaction.
 """

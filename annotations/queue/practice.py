@@ -1,4 +1,4 @@
-"""Practice of one person in a project: what was right of an answer, how many items were right, and all of it again.
+"""Practice of one person in a project: feedback on an answer, the score, a restart.
 
 Knows the rows of items, leases and annotations; each call is one transaction.
 """

@@ -1,4 +1,4 @@
-"""What both importing and export know of data sets that others publish: names of columns and members, fixed texts."""
+"""Constants of published data sets for both import and export: names of columns and members, fixed texts."""
 
 import re
 

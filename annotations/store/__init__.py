@@ -1,1 +1,3 @@
-"""Tables as values: trajectories, items, leases, annotations, imports; `store.Store` is the entry."""
+"""Transactions that read and write values: trajectories, items, leases, annotations, imports; `store.Store` is the
+entry.
+"""

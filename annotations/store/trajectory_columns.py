@@ -1,4 +1,4 @@
-"""A trajectory as the columns of its row: its body as JSON, and what lists, items and pictures need of it.
+"""Conversion of a trajectory to the columns of its row: its JSON body, and what lists, items and pictures need.
 
 Pure functions; no database.
 """

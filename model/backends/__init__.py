@@ -1,1 +1,1 @@
-"""Networks and checkpoints: the Janus model, opening, checking and converting its folders."""
+"""Backends: the contract, Janus, diffusers pipelines, critics; checkpoints opened, checked and converted."""

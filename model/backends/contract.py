@@ -1,4 +1,4 @@
-"""The backend contract: what makes the events of a request, and all that others know of it. No torch.
+"""The backend contract: capabilities, sampling defaults, request check, events, domain. No torch.
 
 A backend is a class that inherits from `Backend`, and a line of `registry.OPENERS`. It makes images of codes (Janus) or
 without (`capabilities.codes == 0`: a diffusion pipeline), in this process or elsewhere.

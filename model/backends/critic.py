@@ -1,4 +1,4 @@
-"""Critics: whether a picture shows what a prompt says, why not, and what to change.
+"""Critics: models that judge whether a picture shows its prompt, with a reason and a suggested change.
 
 A critic is a Janus checkpoint, or any image-text-to-text model of transformers. The latter is asked by a template file
 that a user may change; its verdict is P(yes) / (P(yes) + P(no)) of its answer's first token, the rest is the reason.

@@ -1,4 +1,4 @@
-"""The embedded world as a backend's domain: the only place where a backend meets the world."""
+"""The embedded world as a backend's domain; no other module of the backends imports the world."""
 
 import pkgutil
 import random
@@ -54,7 +54,7 @@ class EmbeddedWorld(Domain):
             return super().facts(prompt)
 
     def plan(self, text: str) -> str:
-        """Where the objects stand is the person's own affair. Raises ValueError, naming the line."""
+        """Accepts any positions of the objects. Raises ValueError, naming the line."""
         lines = [" ".join(line.split()) for line in re.split(r"[;\n]", text)]
         return write_items([_item(number, line) for number, line in enumerate(filter(None, lines), start=1)])
 

@@ -1,4 +1,4 @@
-"""Events of one rollout as a backend writes them: with the id, the segment's index and the time. No torch."""
+"""Writes the events of one rollout with its id, the segment's index and the time. No torch."""
 
 import hashlib
 import time

@@ -1,4 +1,4 @@
-"""Events of several requests to one backend, interleaved as they come."""
+"""Interleaves the events of several requests to one backend in the order in which they arrive."""
 
 import queue
 import threading

@@ -1,5 +1,5 @@
-"""Opens backends by what settings and commands call them: `SOURCE`, a checkpoint of Janus, or `KIND:SOURCE`, such as
-`diffusion:PIPELINE+CRITIC` or `remote:URL`.
+"""Opens backends by name: `SOURCE`, a Janus checkpoint, or `KIND:SOURCE`, such as `diffusion:PIPELINE+CRITIC` or
+`remote:URL`.
 
 A kind is a line of OPENERS: the function `open(source, *, device, dtype, published_contexts) -> Backend`, in a module
 that is imported once that kind is chosen.

@@ -1,4 +1,4 @@
-"""A request for one trajectory, and the checks of it that every backend makes alike. No torch."""
+"""A request for one trajectory, and the checks that all backends share. No torch."""
 
 import unicodedata
 from collections.abc import Callable, Mapping

@@ -1,1 +1,1 @@
-"""One list of work in several processes: each its share; what is done is kept in files, and resumed after a kill."""
+"""Lists of work shared by several processes; progress is kept in files and resumed after a kill."""

@@ -1,4 +1,4 @@
-"""Append-only logs of JSON lines that several processes of a command write, each its own file, and all read.
+"""Append-only JSON-line logs of several processes: each writes its own file, all are read.
 
 A line is found by its key. A line cut off at the end of a file (a process that was killed) is cut away when its
 process opens the log again, and ignored by others. Of two lines with one key the first counts.

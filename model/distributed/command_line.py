@@ -1,4 +1,4 @@
-"""How a command ends that could not do its work: one line on stderr, and a status that is not 0. No torch."""
+"""Exit of a command on an expected error: one line on stderr and a non-zero status. No torch."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""This process among those that `accelerate launch` or `torchrun` started, and its share of a list of work.
+"""Rank of this process under `accelerate launch` or `torchrun`, and its share of a list of work.
 
 What an item of the list becomes must follow from the item alone (its seed comes before it is shared), so that the
 result does not depend on the number of processes.

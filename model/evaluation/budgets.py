@@ -1,4 +1,4 @@
-"""Reflection by budget of edits (0: the first draft), against as many independent drafts of the same prompt.
+"""Reflection with a budget of edits (0: the first draft) against as many independent drafts of the same prompt.
 
 Of b edits at most b + 1 images are drawn, fewer where the model says yes before. Independent drafts are chosen among by
 the checkpoint's own P(yes), by the verifier (the ceiling), or drawn until one is judged yes. Pure functions of

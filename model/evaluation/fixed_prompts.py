@@ -1,4 +1,4 @@
-"""A checkpoint on fixed prompts while it trains: figures by setting and row, and the pictures of a few of them.
+"""Evaluates a checkpoint on fixed prompts while it trains: figures by setting and row, and a few pictures.
 
 Of a checkpoint of the embedded world the figures are those of `model.evaluate`, refereed by the verifier, on prompts of
 the training split, so that nothing is chosen on the test; half are GenEval-like, of the six categories in turn, half

@@ -1,4 +1,4 @@
-"""What a verdict rests on: the same drafts judged by the prompt, by prompt and plan, and by the plan alone.
+"""Ablation of the judge's context: the same drafts judged by the prompt, by prompt and plan, and by the plan alone.
 
 In its rollouts a checkpoint judges by the prompt; the plan (the thought before the draft) is left out, so that it looks
 at the image. Here the plan stands in the user's turn behind the prompt, or in its place. No training has such turns.

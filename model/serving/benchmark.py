@@ -1,4 +1,4 @@
-"""What serving is worth, and what it survives, on this machine: `python -m model.serving.benchmark`
+"""Benchmark of serving (two replicas, one killed, weights swapped): `python -m model.serving.benchmark`
 
 Starts two replicas of one core each, with room for half of the visitors each, and lets these draw: at one replica (all
 of one session, which stays there) and at both, in turn; while one replica is killed; while weights are replaced. Ends

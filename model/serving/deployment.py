@@ -1,4 +1,4 @@
-"""The deployment on Ray Serve: replicas that each hold a backend, and what all of them are to serve.
+"""The Ray Serve deployment: replicas that each hold a backend, and the weights that all of them serve.
 
 handle = serve.get_app_handle(APP)
 handle.options(stream=True).events.remote({"prompt": "two red apples"})     # a generator of events as JSON values

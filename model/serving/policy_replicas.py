@@ -1,4 +1,4 @@
-"""Replicas that roll out for a trainer, with the weights of its policy."""
+"""Rollouts for a trainer by replicas that serve the weights of its policy."""
 
 from accelerate import Accelerator
 

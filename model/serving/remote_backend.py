@@ -1,4 +1,4 @@
-"""A backend on other machines: `remote:URL`, where `python -m model.serving` listens. No torch, no Ray.
+"""The client of `python -m model.serving` as a backend, `remote:URL`. No torch, no Ray.
 
 What it can do is asked once, when it is opened. Who draws for whom is the service's affair.
 """

@@ -1,4 +1,4 @@
-"""One replica: a backend that makes events for many at a time, and whose weights are exchanged meanwhile. No Ray.
+"""One replica: a backend that serves many requests at once and whose weights can be swapped meanwhile. No Ray.
 
 A drawing ends with the weights that it began with. Another checkpoint is opened beside the old one, which goes on until
 its last drawing has ended. New weights of the same network are loaded in place: new drawings wait until those under

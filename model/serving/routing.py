@@ -1,4 +1,4 @@
-"""Which replica a request goes to: its session's, as long as that has room, else the one with most room.
+"""Routing of requests to replicas: the session's own while it has room, else the one with most room.
 
 A request router of Ray Serve, which every proxy and handle has one of. It tries ranks of replicas in turn, and of a
 rank takes the replica with the fewest requests under way, if that has room at all.

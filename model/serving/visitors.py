@@ -1,4 +1,4 @@
-"""Visitors of a service, for its benchmark and tests: each asks for drawings in a session of its own, and looks on."""
+"""Simulated visitors of a service for benchmarks and tests: each requests drawings in a session of its own."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What all replicas are to serve, kept in one place. No torch, no Ray."""
+"""Version and source of the weights that all replicas serve. No torch, no Ray."""
 
 from dataclasses import dataclass, replace
 

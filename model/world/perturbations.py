@@ -1,4 +1,5 @@
-"""Perturbations: one object of a drawn scene recoloured, moved, removed or doubled, so that it fits its prompt no more.
+"""Perturbations: one object of a scene recoloured, moved, removed or doubled, so that the scene fits its prompt no
+more.
 
 Knows scenes, descriptions and the verifier, and which image codes show the difference. A random generator is always an
 argument.

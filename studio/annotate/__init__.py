@@ -1,1 +1,1 @@
-"""Annotate: one item after another."""
+"""The Annotate page: one item after another, on a form or a sheet."""

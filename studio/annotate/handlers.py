@@ -65,11 +65,11 @@ class AnnotateHandlers:
         at = self._resolve_session(request.query_params.get("project"), request, strict=False)
         choices = [(project.name, project.id) for project in open_projects(self.store, at.who)]
         menu = gr.update(choices=choices, value=at.project.id, visible=len(choices) > 1)
-        asked_for, turn = request.query_params.get("trajectory"), None
+        asked_for, assigned = request.query_params.get("trajectory"), None
         if asked_for:
             with suppress(AnnotationsError):
-                turn = assignment.claim_specific(self.store, at.project.id, asked_for, at.name)
-        view = self._next(at, first=turn)
+                assigned = assignment.claim_specific(self.store, at.project.id, asked_for, at.name)
+        view = self._next(at, first=assigned)
         guidelines = gr.update(value=at.project.guidelines)
         return view._replace(
             place=at.project.id, project=menu, guidelines=guidelines, learnt=self._missing(at) + (view.learnt or "")
@@ -233,11 +233,12 @@ class AnnotateHandlers:
         note: str = "",
     ) -> AnnotateView:
         """`first`, or what was fetched ahead to follow `after`, or what the queue says."""
-        turn = first
+        assigned = first
         try:
             view = self._fetched(at, after) if after is not None else None
-            if view is None and (turn := turn or assignment.claim(self.store, at.project.id, at.name)) is not None:
-                view = self._opened(at, at.place.load_assignment(turn)).view
+            if view is None:
+                assigned = assigned or assignment.claim(self.store, at.project.id, at.name)
+                view = self._opened(at, at.place.load_assignment(assigned)).view if assigned is not None else None
             if view is not None:
                 return view._replace(note=escaped(note))
         except AnnotationsError as error:
@@ -250,8 +251,8 @@ class AnnotateHandlers:
         asked = at.place.still_asked(shown.item) if at.place.is_about_reflections else []
         if left := [segment for segment in asked if segment != shown.segment]:
             return at.place.load(shown.item, left[0])
-        turn = assignment.claim(self.store, at.project.id, at.name, exclude_item=shown.item)
-        return turn and self._opened(at, at.place.load_assignment(turn, done=1))
+        assigned = assignment.claim(self.store, at.project.id, at.name, exclude_item=shown.item)
+        return assigned and self._opened(at, at.place.load_assignment(assigned, done=1))
 
     def _fetched(self, at: PageSession, after: ItemToken) -> AnnotateView | None:
         """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""

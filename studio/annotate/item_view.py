@@ -60,9 +60,9 @@ class AnnotatorInProject:
         """Whether reflections are asked about one by one; all else is asked at once."""
         return asks_only_about_reflections(self.project)
 
-    def load_assignment(self, turn: Assignment, *, done: int = 0) -> ItemView:
+    def load_assignment(self, assigned: Assignment, *, done: int = 0) -> ItemView:
         """Where they go on in an item that they were given; `done` more will be completed when they see it."""
-        return self.load(turn.item, self._first_asked(turn.item), practice=turn.practice, done=done)
+        return self.load(assigned.item, self._first_asked(assigned.item), practice=assigned.practice, done=done)
 
     def load_item(self, item_id: int) -> ItemView:
         """An item that they had, from its beginning. Raises as `trajectory`."""

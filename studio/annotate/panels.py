@@ -1,4 +1,4 @@
-"""What opens over the Annotate page: guidelines with example pictures, a flag's note, one's own drawings and flags.
+"""Panels over the Annotate page: guidelines with example pictures, the note of a flag, own drawings and flags.
 
 The handlers check who is asking. What people wrote enters HTML escaped; what the page sends is somebody's input.
 """

@@ -1,4 +1,4 @@
-"""What somebody who practises is told, as HTML and as marks on the sheet: what was right, why, and how many were.
+"""Feedback in practice as HTML and as marks on the sheet: the right answers, the reason, the score.
 
 Pure functions: no store, no Gradio. What people wrote enters HTML escaped.
 """

@@ -1,4 +1,4 @@
-"""Reasons that a person may choose by a key: of the project, of the prompt's own words, or what people wrote often.
+"""Suggested reasons by key: of the project, from the prompt's words, from what people wrote often.
 
 Knows the language of the embedded world's prompts, not its verifier. What people wrote is looked up once a minute.
 """

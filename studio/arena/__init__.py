@@ -1,1 +1,1 @@
-"""Arena: blind comparison of pairs."""
+"""The Arena page: blind comparison of pairs."""

@@ -1,1 +1,1 @@
-"""Who is asking and what they may do; signing in."""
+"""Authentication and roles: identity of a request, pages shown by role, signing in."""

@@ -1,4 +1,4 @@
-"""What of a page is shown only to the role that `page_list` has for it.
+"""Shows the content of a page, and runs what loads it, only for the role that `page_list` has for the page.
 
 It decides what is seen and protects nothing: handlers are protected by `access` and by what each asks `identity`.
 """

@@ -1,1 +1,1 @@
-"""Calibration: how far critics agree with people, as a page and as a command."""
+"""The Calibration page and its command: agreement of critics with people."""

@@ -1,4 +1,4 @@
-"""How far critics agree with people, measured on the pictures that people judged.
+"""Agreement of critics with people, measured on the pictures that people judged.
 
     python -m studio.calibration                                                # the checkpoints' own judges
     python -m studio.calibration verifier critic:MODEL reward_model:FOLDER      # these judge the pictures first

@@ -1,4 +1,4 @@
-"""Scores the pictures that people judged by critics that did not judge them while they were drawn."""
+"""Scores of further critics for the pictures that people judged."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Side by side: two drawings of one prompt."""
+"""The Compare page: two drawings of one prompt side by side."""

@@ -1,1 +1,1 @@
-"""Parts that several pages show: the timeline, plots, buttons of words."""
+"""Components of several pages: the timeline, sheets of questions, plots, word buttons."""

@@ -1,1 +1,1 @@
-"""Datasets: what there is to export, and exports."""
+"""The Datasets page: new and earlier exports."""

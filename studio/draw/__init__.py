@@ -1,1 +1,1 @@
-"""Draw: a prompt, and its trajectory as it happens."""
+"""The Draw page: a prompt, and its trajectory as it happens."""

@@ -1,1 +1,1 @@
-"""Gallery: stored trajectories."""
+"""The Gallery page: stored trajectories."""

@@ -1,4 +1,4 @@
-"""ASGI middleware: compresses what handlers answer; and Brotli for what others of this package send.
+"""ASGI middleware that compresses the responses of handlers; Brotli for the other modules of this package.
 
 Knows HTTP; pages and files are compressed where they are cached. Only requests of the studio's own pages get so far
 (`RequestGuard`), so that nobody can guess at an answer's content by its size.

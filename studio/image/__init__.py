@@ -1,1 +1,1 @@
-"""Your image: judged, edited, many at once."""
+"""The Image page: a given image judged or edited, or many judged."""

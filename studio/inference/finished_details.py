@@ -1,5 +1,5 @@
-"""Values shown with a trajectory that has ended and that never reach the model: boxes of what a reason blames, other
-possible reasons, and whether the prompt was a guess.
+"""Values shown with a finished trajectory that never reach the model: boxes of what a reason blames, other possible
+reasons, and whether the prompt was a guess.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Drawings under way, as other pages follow them: of this process from memory, of others through the database.
+"""Drawings under way, followed by other pages: from memory in this process, through the database in others.
 
 With PostgreSQL each studio publishes the events of its drawings every half second, and what a studio that ended has
 left unfinished is stored as cancelled by another one. With SQLite nothing is written.

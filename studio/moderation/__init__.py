@@ -1,1 +1,1 @@
-"""Moderation: reported drawings, hiding many at once, words that are not drawn."""
+"""The Moderation page: reported drawings, hiding of many at once, blocked words."""

@@ -1,1 +1,1 @@
-"""People: accounts, invitations, who changed what."""
+"""The People page: accounts, invitations, changes of accounts."""

@@ -1,1 +1,1 @@
-"""Projects: list, one project, what comes into it."""
+"""The Projects pages: the list, one project, its items and questions."""

@@ -1,5 +1,4 @@
-"""The questions of a project, as a section of its page: added, changed, put in order, removed; previewed as annotators
-see them.
+"""The section of a project's page that edits its questions: add, change, order, remove, preview as annotators see them.
 
 Knows projects and the renderer of sheets. What is answered already keeps its meaning: the store refuses other changes.
 """

@@ -1,4 +1,4 @@
-"""A project archived or deleted, as a section of its page: what that does to its answers is said first."""
+"""The section of a project's page that archives or deletes it; says beforehand what happens to its answers."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Results: projects, their items and what people answered, for guests: nothing can be changed."""
+"""The Results page: projects, items and answers for guests, read-only."""

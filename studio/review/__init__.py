@@ -1,1 +1,1 @@
-"""Review: disagreements and decisions."""
+"""The Review page: disagreements and decisions."""

@@ -1,4 +1,4 @@
-"""The sheet of a reviewer: everything that can be decided of an item, with what all answered alike filled in.
+"""The reviewer's sheet: all questions of an item, filled in where all people answered alike.
 
 Values only; knows questions and trajectories, no store and no page.
 """

@@ -1,4 +1,4 @@
-"""The items of projects in the order of their review, kept up to date by what was written since.
+"""Items of projects in review order, updated by what was written since the last call.
 
 Knows the store and how answers differ; no page. Lives as long as the process: of a click it costs what was said since
 the one before.

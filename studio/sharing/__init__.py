@@ -1,1 +1,1 @@
-"""Sharing: the link of a drawing as previews show it, its card, its animation."""
+"""Shared drawings: link previews, cards, animations."""

@@ -1,4 +1,4 @@
-"""Pictures that show a shared drawing where its link is posted: a card of 1200×630 pixels, and an animation.
+"""The card (1200×630 pixels) and the animation of a drawing, for previews of its link.
 
 Knows trajectories and how they look; no HTTP. Only what the store shows to everybody is ever drawn.
 """

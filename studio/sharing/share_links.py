@@ -1,4 +1,4 @@
-"""ASGI middleware: a drawing's link as link previewers read it, its card and its animation.
+"""ASGI middleware for link previews of drawings: meta tags, card, animation.
 
 Knows HTTP; what is drawn and said is `share_card`'s. A drawing that is hidden or deleted has the same answer as one
 that never was.

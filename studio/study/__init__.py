@@ -1,1 +1,1 @@
-"""A study of corrections: what a checkpoint learns from so many answers of simulated annotators."""
+"""The study of corrections: gain of a checkpoint by number of answers of simulated annotators."""

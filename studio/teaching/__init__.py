@@ -1,1 +1,1 @@
-"""Teach it: a person's corrections learnt in a minute, for that person's session."""
+"""Teach it: one person's corrections learnt in a minute, for that person's session."""

@@ -1,4 +1,4 @@
-"""Teaching: one at a time, each in a process of its own; the taught checkpoint draws for the person who taught it.
+"""Teaching jobs: one at a time, each in a process of its own; the result draws for the person who taught it.
 
 What was taught stays in memory and in a folder until it is dropped, kept as a checkpoint, or the studio ends.
 """

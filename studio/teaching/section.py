@@ -1,4 +1,4 @@
-"""“Teach it” as a section of a page: the button, how far a lesson is, what changed, and whether to keep it.
+"""“Teach it” as a section of a page: the button, progress, what changed, keep or discard.
 
 The handlers check who is asking: annotators may teach, visitors where a setting says so, admins may keep.
 """

@@ -1,1 +1,1 @@
-"""Training: runs as processes of their own, their curves, what they learnt from."""
+"""The Training page: runs as processes of their own, their curves, their provenance."""

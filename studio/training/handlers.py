@@ -1,4 +1,4 @@
-"""Handlers of the Training page: a new run, runs that are under way, two compared, drawing with what came of one. Each
+"""Handlers of the Training page: start, stop, resume, compare and delete runs, draw with a run's checkpoint. Each
 checks who is asking.
 """
 

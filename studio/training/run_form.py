@@ -1,4 +1,4 @@
-"""The form of a new run: its fields, the request and the command that they make, what it will take."""
+"""The form of a new run: its fields, the command that they make, estimated memory and time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Kinds of rows in layouts that others publish, a file each."""
+"""Export kinds in layouts that others publish, one file each."""

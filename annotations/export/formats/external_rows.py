@@ -1,4 +1,4 @@
-"""Rows of layouts of others: made of a trajectory's answers, or of the record that it was imported from.
+"""Rows in external layouts, made from a trajectory's answers or from the record that it was imported from.
 
 A record that nobody has answered otherwise goes out as it came in.
 """

@@ -1,1 +1,1 @@
-"""Kinds of rows for training here and in TRL, a file each."""
+"""Export kinds for training here and in TRL, one file each."""

@@ -1,4 +1,4 @@
-"""The kind `edit_sft`: an image of the user's, an instruction, and an edited image that people accept."""
+"""The kind `edit_sft`: a source image, an instruction, and an edited image that people accept."""
 
 from __future__ import annotations
 

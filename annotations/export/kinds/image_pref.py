@@ -1,4 +1,4 @@
-"""The kind `image_pref`: of two drawings the one that people prefer, by one criterion. `labels.pairs` has the rule."""
+"""The kind `image_pref`: chosen and rejected drawing of a prompt, by one criterion. `labels.pairs` has the rule."""
 
 from __future__ import annotations
 

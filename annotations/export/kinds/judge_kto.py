@@ -1,4 +1,4 @@
-"""The kind `judge_kto`: a model's reflection, and whether it is as it should be.
+"""The kind `judge_kto`: a model's reflection, labelled desirable or not.
 
 False where people hold the verdict wrong, with or without a reason of theirs. Where they hold it right, the rating of
 its reason says: good is True, bad False, between them is no row; without a rating the verdict says it alone, unless

@@ -1,4 +1,4 @@
-"""The kind `judge_pref`: of two reflections on the same images, the one that people hold better.
+"""The kind `judge_pref`: chosen and rejected reflection on the same images.
 
 Chosen is what `judge_targets` makes of the people whose answers count. Rejected is what the model said, what the
 outvoted or overruled wrote, and, where a person rewrote the reflection in a branch, what stood there before.

@@ -1,4 +1,4 @@
-"""The kind `judge_sft`: what should be said of an image, to be learnt as it stands.
+"""The kind `judge_sft`: target reflections on images for supervised fine-tuning.
 
 `judge_targets` has the rule. The rows of one reflection weigh 1 together: people who wrote the same make one row,
 others one each.

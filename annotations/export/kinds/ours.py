@@ -1,4 +1,4 @@
-"""The kind `ours`: trajectories with their pictures and all that people said of them, for another studio.
+"""The kind `ours`: the studio's trajectory JSON with pictures and answers, for import into another studio.
 
 Columns `trajectory`, `projects` and `annotations` are JSON, as their values differ from row to row; the importing
 format `ours` reads them. Annotators are pseudonyms.

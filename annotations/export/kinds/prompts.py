@@ -1,4 +1,4 @@
-"""The kind `prompts`: what models were asked to draw, and people's scores, for reinforcement learning."""
+"""The kind `prompts`: prompts with people's mean scores, for reinforcement learning."""
 
 from __future__ import annotations
 

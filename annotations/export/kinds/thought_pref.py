@@ -1,4 +1,4 @@
-"""The kind `thought_pref`: of two plans at the same place, the one that people hold better.
+"""The kind `thought_pref`: chosen and rejected plan at the same position.
 
 Chosen is a plan that a person wrote: a correction, or the beginning of a branch. Rejected is what stood there before,
 and what those wrote whom a reviewer overruled.

@@ -1,4 +1,4 @@
-"""The kind `thought_sft`: what a plan should be, to be learnt as it stands. `labels.plans` has the rule."""
+"""The kind `thought_sft`: target plans for supervised fine-tuning. `labels.plans` has the rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kind `trajectory`: everything that was drawn and said, one row per trajectory, with all that people answered.
+"""The kind `trajectory`: whole trajectories with all their answers, one row each.
 
 Trajectories that nobody was asked about are in it as well: branches are what people did, too.
 """

@@ -1,1 +1,1 @@
-"""What people said of plans, images and pairs, as labels from which kinds make rows."""
+"""Labels of plans, images and pairs, aggregated from people's answers; export kinds make rows of them."""

@@ -1,4 +1,4 @@
-"""What was answered to one question about one thing: by all people together, or by each by themselves.
+"""Aggregates the answers to one question about one thing, over all people or per person.
 
 A reviewer's decision stands for everybody who answered otherwise.
 """

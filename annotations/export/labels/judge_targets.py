@@ -1,4 +1,4 @@
-"""The rule by which annotations of reflections become what should be said of an image; every reason why some do not.
+"""Target reflections from annotations of reflections, and the reason of every exclusion.
 
 Votes are filtered before (`reflections.aggregate_reflections`: who was overruled or outvoted), the model's own words
 after (`kinds/judge_sft.py` and `kinds/judge_pref.py`, by the option `--own-words`). A reflection judged right is kept

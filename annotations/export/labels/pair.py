@@ -1,4 +1,4 @@
-"""A pair of drawings of which people prefer one, and why answers make none."""
+"""A preference pair of drawings, and the reasons for which answers make none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of drawings of which people prefer one: by preference, by the best of several, by their order, by ratings.
+"""Preference pairs of drawings from answers of the forms preference, best and ranking, and from ratings.
 
 A tie is no pair.
 """

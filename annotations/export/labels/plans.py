@@ -1,4 +1,4 @@
-"""What a plan should be: corrected by a person, rated good, or written by a person in a branch."""
+"""Target plans: corrected by a person, rated good, or written by a person in a branch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of drawings of one prompt by their ratings.
+"""Preference pairs of drawings of one prompt, from the difference of their ratings.
 
 Two images of a trajectory are compared by the people who rated both. Images of different trajectories are compared by
 their aggregated ratings, which have to differ by `Query.min_rating_difference`: other people rated them.

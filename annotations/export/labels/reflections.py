@@ -1,4 +1,4 @@
-"""What people said of reflections, as the kinds about judging read it: the verdict, and whose words count."""
+"""Aggregates answers about reflections for the `judge_*` kinds: the verdict, and whose words count."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Scores of drawings from 0 to 1: means of ratings, the share of people by whom a verdict makes a drawing right, and of
-checklists the share of people by whom a fact holds, fact by fact and in the mean."""
+"""Scores of drawings from 0 to 1: mean ratings, the share of people who accept the drawing, and the share who say that
+a fact of its checklist holds, fact by fact and in the mean."""
 
 from __future__ import annotations
 

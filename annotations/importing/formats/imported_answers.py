@@ -1,4 +1,4 @@
-"""What a record says of its images as answers, and the projects that such answers belong to.
+"""The answers in an imported record, and the projects that they belong to.
 
 Formats whose records hold people's labels have a PROJECT of these and a function `answers` of a record and the ids of
 its trajectories. Values only.

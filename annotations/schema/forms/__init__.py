@@ -1,1 +1,1 @@
-"""The forms of answers: one class per form, one file each."""
+"""Question forms: one class per form, one file each."""

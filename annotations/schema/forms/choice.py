@@ -1,4 +1,4 @@
-"""Choice: one of some."""
+"""Choice: one of the question's choices."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

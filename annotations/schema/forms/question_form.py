@@ -1,4 +1,4 @@
-"""The base of all question forms: what a form of answers has to say of itself.
+"""The base class of question forms: validation, comparison, page values and export column of an answer.
 
 A form's options for one question (choices, scale) are the fields of its dataclass. Knows trajectories; no project, no
 database, no page.

@@ -1,4 +1,4 @@
-"""Tags: some of the choices, or short words of one's own where there are none."""
+"""Tags: some of the question's choices, or free short words where it has none."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

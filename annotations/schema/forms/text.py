@@ -1,4 +1,4 @@
-"""Text: what a person writes."""
+"""Text: free text."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

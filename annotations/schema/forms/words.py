@@ -1,4 +1,4 @@
-"""Words: some words of the prompt."""
+"""Words: words of the prompt, by index."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Why a pipeline, a model or a checkpoint that somebody else wrote could not be opened, and what to do, in one line."""
+"""One-line errors for pipelines, models and checkpoints that cannot be opened: the cause, and what to do."""
 
 from collections.abc import Iterator
 from pathlib import Path

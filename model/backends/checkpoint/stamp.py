@@ -1,4 +1,4 @@
-"""Stamp of a folder: what its files are called, their sizes and times; another one once it is saved again."""
+"""Fingerprint of a folder by names, sizes and times of its files; it changes when the folder is saved again."""
 
 from pathlib import Path
 

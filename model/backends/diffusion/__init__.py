@@ -1,1 +1,1 @@
-"""Diffusers pipelines that paint, with a critic that judges what they painted."""
+"""The backend of diffusers pipelines, each with a critic that judges its images."""

@@ -1,4 +1,4 @@
-"""A diffusers pipeline that paints the images of many people: opened by folder or Hub id, batched, with previews.
+"""A batched diffusers pipeline for the images of many requests, with previews; opened by folder or Hub id.
 
 A thread paints. What waits under the same settings is painted together, each image with its own prompt and generator,
 so that it is the one it would be alone but for the order of floating-point sums. Whoever stops is left out of what is

@@ -1,4 +1,4 @@
-"""The clean image that a diffusion model predicts on its way, from what goes through the scheduler's `step`.
+"""The predicted clean image (x₀) at each step of a diffusion pipeline, read from the scheduler's `step`.
 
 It works for every pipeline that calls `scheduler.step`, with a step callback or without. The prediction is the
 scheduler's own `pred_original_sample` where it has one; of flow matching x₀ = x_σ − σ·v (Lipman et al., 2023).

@@ -1,4 +1,4 @@
-"""What a painter and its critic are called: `PAINTER?steps=20&guidance=4+CRITIC`."""
+"""Parses the name of a painter and its critic: `PAINTER?steps=20&guidance=4+CRITIC`."""
 
 from dataclasses import dataclass, fields
 from typing import get_args

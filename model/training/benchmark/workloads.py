@@ -1,4 +1,4 @@
-"""What the throughput of training is measured on: sequences and preferences of the embedded world."""
+"""Workloads of the training benchmark: sequences and preferences of the embedded world."""
 
 import random
 from dataclasses import replace

@@ -1,1 +1,1 @@
-"""Training of diffusers pipelines: what their denoisers are given, and Diffusion-DPO."""
+"""Training of diffusers pipelines: the denoiser's inputs and targets, and Diffusion-DPO."""

@@ -1,4 +1,4 @@
-"""Measures what ten corrections of one kind of defect bring and cost, learnt by `adapters/teaching.py`.
+"""Benchmark of ten corrections of one kind of defect, learnt by `adapters/teaching.py`: gain and forgetting.
 
     python -m model.training.embedded.correction_benchmark --checkpoint rl --out corrected
 

@@ -1,4 +1,4 @@
-"""How far a checkpoint has moved from its parent, on the parent's own rollouts, and what that does to its figures.
+"""Drift of a checkpoint from its parent, on the parent's own rollouts, and the change of the parent's figures.
 
     python -m model.training.embedded.drift rl better --prompts 120 --hard 120
 

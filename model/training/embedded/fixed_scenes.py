@@ -1,4 +1,4 @@
-"""How many of fixed scenes and prompts of the embedded world a network judges and draws right, by the verifier."""
+"""Numbers of fixed scenes that a network judges right and of fixed prompts that it draws right, by the verifier."""
 
 from dataclasses import replace
 

@@ -1,1 +1,1 @@
-"""Learning from what people prefer: losses, rows, the reference's log-probabilities."""
+"""Preference learning: losses, rows, the reference's log-probabilities."""

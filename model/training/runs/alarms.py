@@ -1,4 +1,4 @@
-"""Alarms of a run: what its metrics say when learning goes wrong. They are logged and printed; the run goes on.
+"""Alarms of a run: rules over its metrics that detect failing training. They are logged and printed; the run goes on.
 
 A loss or gradient that is not finite ends a run (`loop`), and is an alarm of its last row. In the log an alarm is a
 text in the list `alarms` of the row of its step, such as “zero gradient: …”; before the colon is its kind.

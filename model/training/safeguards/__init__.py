@@ -1,1 +1,1 @@
-"""Against forgetting and reward hacking: self-distillation, evaluation on fixed prompts, a held-out reward."""
+"""Safeguards against forgetting and reward hacking: self-distillation, fixed evaluation prompts, a held-out reward."""

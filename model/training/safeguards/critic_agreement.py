@@ -1,4 +1,4 @@
-"""Refuses rewards that agree too little with people, by the calibration report of `python -m studio.calibration`.
+"""Refuses rewards whose agreement with people is too low in the calibration report of `python -m studio.calibration`.
 
 The report is a file; the trainer knows no database. A critic is held for as good as the lower end of the interval of
 its Cohen's kappa, over all prompts.

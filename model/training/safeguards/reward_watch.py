@@ -1,4 +1,4 @@
-"""A held-out reward that watches for reward hacking: what the trained reward holds ever better, and the watch does not.
+"""A held-out reward that detects reward hacking: the trained reward rises and the held-out one does not.
 
 Two signs (Gao et al., 2023, measure the first): the trained reward has risen and the watching one has not risen with
 it; many rollouts stand high by the trained reward and low by the other. An alarm writes the rollouts on which both
