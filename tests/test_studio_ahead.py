@@ -90,7 +90,7 @@ def test_a_submit_takes_what_was_fetched_and_its_time_begins_then(store, handler
     first = handlers.start(ada)
     prepare(handlers, first, ada)
     assert queue_checks.held_leases(store) == 2
-    fetched = handlers.ahead[ada.session_hash].laid
+    fetched = handlers.ahead[ada.session_hash].loaded
     monkeypatch.setattr(assignment, "claim", None)  # nothing needs to be asked for
     now = time.time()
     second = submit(handlers, first, ada)

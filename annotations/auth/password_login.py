@@ -1,7 +1,7 @@
 """Password login with delays that grow after failed attempts.
 
 Knows accounts; no page and no request. Tries are counted by the clock it is given, those at other processes too once
-they are heard of: wrong ones for a name from one place, and for that place. Nobody is locked out: a pause is half a
+they are reported: wrong ones for a name from one place, and for that place. Nobody is locked out: a pause is half a
 minute at most, what others try elsewhere delays nobody, and who has signed in from a place before does not wait for
 others there. A name that nobody has takes as long as one with a wrong password, and is answered in the same words.
 """

@@ -40,7 +40,7 @@ class Prefetched(NamedTuple):
     """What follows, once the showing of this key is submitted."""
 
     after: str
-    laid: ItemView
+    loaded: ItemView
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class AnnotateHandlers:
         return practice_missing(at.project, project_counts(self.store)[at.project.id].practice)
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> AnnotateView:
-        """Another project; the item on the table goes back."""
+        """Another project; the shown item is released."""
         at = self._resolve_session(project, request)
         shown, ahead = ItemToken.read(token), self.ahead.pop(at.session, None)
-        for item in {each.item for each in (shown, ahead and ahead.laid.showing) if each is not None}:
+        for item in {each.item for each in (shown, ahead and ahead.loaded.showing) if each is not None}:
             assignment.leave(self.store, at.name, item)
         return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 
@@ -106,14 +106,14 @@ class AnnotateHandlers:
             return escaped(f"Not kept yet: {redact_paths(error)}")
 
     def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
-        """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
+        """Fetch what follows the shown item: held for this person and rendered, so that it is shown at once."""
         at = self._resolve_session(project, request)
         self.ahead.pop(at.session, None)
         with suppress(AnnotationsError):
             shown = ItemToken.read(token)
-            laid = shown and self._following(at, shown)
-            if laid is not None:
-                self.ahead[at.session] = Prefetched(shown.key, laid)
+            loaded = shown and self._following(at, shown)
+            if loaded is not None:
+                self.ahead[at.session] = Prefetched(shown.key, loaded)
 
     def alive(self, project: str | None, token: str | None, request: gr.Request) -> Any:
         """A sign of life; a line where the item is no longer one's own."""
@@ -121,7 +121,7 @@ class AnnotateHandlers:
         shown, ahead = ItemToken.read(token), self.ahead.get(at.session)
         if ahead is not None:
             with suppress(AnnotationsError):
-                self._renew(at, ahead.laid.showing.item)
+                self._renew(at, ahead.loaded.showing.item)
         try:
             if shown is not None:
                 assignment.assigned_trajectory(self.store, shown.item, at.name, at.project.id)
@@ -168,7 +168,7 @@ class AnnotateHandlers:
         self.holding.leave(request.session_hash or "")
 
     def jump(self, project: str | None, item: str | None, request: gr.Request) -> AnnotateView:
-        """One of the items that this person had, as they left it; what is on the table waits."""
+        """One of the items that this person had, as they left it; the item that is shown stays held."""
         at = self._resolve_session(project, request)
         try:
             return self._opened(at, at.place.load_item(int(item or ""))).view
@@ -246,7 +246,7 @@ class AnnotateHandlers:
         return nothing(note)._replace(progress=at.place.progress(), learnt="")
 
     def _following(self, at: PageSession, shown: ItemToken) -> ItemView | None:
-        """What comes after an item that is still on the table: the rest of the same drawing, or the next."""
+        """What comes after an item that is still shown: the rest of the same drawing, or the next."""
         at.place.trajectory(shown.item)  # or it is of another project
         asked = at.place.still_asked(shown.item) if at.place.is_about_reflections else []
         if left := [segment for segment in asked if segment != shown.segment]:
@@ -259,15 +259,16 @@ class AnnotateHandlers:
         ahead = self.ahead.pop(at.session, None)
         if ahead is None or ahead.after != after.key:
             return None
-        laid = ahead.laid
-        if not assignment.holds(self.store, laid.showing.item, at.name) or at.place.said_of(laid.showing) != laid.said:
+        loaded = ahead.loaded
+        is_held = assignment.holds(self.store, loaded.showing.item, at.name)
+        if not is_held or at.place.said_of(loaded.showing) != loaded.said:
             return None
-        return laid.view._replace(token=laid.showing._replace(shown_at=time.time()).token())
+        return loaded.view._replace(token=loaded.showing._replace(shown_at=time.time()).token())
 
-    def _opened(self, at: PageSession, laid: ItemView) -> ItemView:
+    def _opened(self, at: PageSession, loaded: ItemView) -> ItemView:
         """Remember that this page has it, to give it back when the page is closed."""
-        self.holding.remember(at.session, at.name, laid.showing.item)
-        return laid
+        self.holding.remember(at.session, at.name, loaded.showing.item)
+        return loaded
 
     def _renew(self, at: PageSession, item: int) -> None:
         assignment.heartbeat(self.store, item, at.name)

@@ -19,7 +19,7 @@ WHOLE_ITEM = -1  # instead of a segment, where all of an item is asked about at 
 
 
 class ItemToken(NamedTuple):
-    """An item on the table, the segment it is asked about, and the key of this showing."""
+    """The item that is shown, the segment it is asked about, and the key of this showing."""
 
     item: int  # of the queue
     segment: int

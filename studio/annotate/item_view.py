@@ -168,7 +168,7 @@ class AnnotatorInProject:
         return f"image {asked.index(showing.segment) + 1} of {len(asked)}"
 
     def progress(self, *, done: int = 0, part: str = "") -> str:
-        """How far they are, after so many more; `part` of the one on the table."""
+        """How far they are, after so many more; `part` of the one that is shown."""
         known = None
         if self.project.gold_share:
             known = own_gold_accuracy.gold_accuracy_of(self.store, self.annotator, self.project.id)

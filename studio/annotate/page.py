@@ -1,6 +1,6 @@
 """The Annotate page: a form for reflections, a sheet for other questions.
 
-Knows where everything stands and which handler of `studio.annotate.handlers` answers to what; nothing of the queue.
+Layout, and wiring of buttons and keys to the methods of `studio.annotate.handlers`; nothing of the queue.
 """
 
 import gradio as gr

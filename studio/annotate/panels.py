@@ -58,7 +58,7 @@ class PanelHandlers:
         return self._mine(self._resolve_session(project, request))
 
     def flag(self, project: str | None, token: str | None, note: str | None, request: gr.Request) -> tuple[str, Any]:
-        """(a line that says what came of it, the note): flag what is on the table."""
+        """(a line that says what came of it, the note): flag the item that is shown."""
         at = self._resolve_session(project, request)
         if (shown := ItemToken.read(token)) is None:
             return error_notice(NO_ITEM), gr.skip()
@@ -100,7 +100,7 @@ class PanelHandlers:
         return at._replace(place=replace(at.place, project=changed))
 
     def _example(self, at: PageSession, token: str | None, note: str) -> GuidelineExample:
-        """The picture that is judged on the table: of a reflection the one before it, else the last."""
+        """The picture that is judged: of a reflection the one before it, else the last."""
         if (shown := ItemToken.read(token)) is None:
             raise NotFoundError(NO_ITEM)
         trajectory = at.place.trajectory(shown.item)

@@ -1,7 +1,7 @@
 """A reflection as a sheet of its own: what is asked about it and about the thought behind its image.
 
-Knows trajectories and questions. No store, no page: `handlers` shows an `Item`, and gets back its token and what was
-filled in.
+Knows trajectories and questions. No store, no page: `handlers` shows a `ReflectionItem`, and gets back its token and
+what was filled in.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ KNOWN = {(question.name, question.segment, type(question.form)) for question in 
 
 @dataclass(frozen=True)
 class ReflectionItem:
-    """What is on the table: a reflection, the thought behind its image, and the key of this showing."""
+    """What is shown: a reflection, the thought behind its image, and the key of this showing."""
 
     item: int  # of the queue
     project: str

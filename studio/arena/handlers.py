@@ -128,7 +128,7 @@ class ArenaHandlers:
         return view._replace(note=practice_missing(project, there))
 
     def choose(self, project: str | None, showing: PairToken | None, request: gr.Request) -> ArenaView:
-        """Another project; the pair on the table goes back."""
+        """Another project; the shown pair is released."""
         at = self._resolve_session(request)
         if showing is not None:
             assignment.leave(self.store, at.name, showing.item)

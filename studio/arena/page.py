@@ -1,6 +1,6 @@
 """The Arena page: blind comparison of two drawings of one prompt.
 
-Knows where everything stands and which handler of `studio.arena.handlers` answers to what.
+Layout, and wiring of buttons and keys to the methods of `studio.arena.handlers`.
 """
 
 import gradio as gr

@@ -28,7 +28,7 @@ from studio.inference.replays import replay
 from studio.inference.request_queue import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
 from studio.settings import Settings
 
-DRAW_QUEUE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
+DRAW_QUEUE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # 4 are told: full
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 VALUES = 100.0  # a second, to all browsers together
 VALUES_MEANWHILE = 20.0  # … while people who have signed in are at work

@@ -30,7 +30,7 @@ from studio.inference.request_queue import QueueFull, QueuePosition
 AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
 MOST_PROMPTS = 2000
 NAMED = 5  # prompts of what was left out
-PATIENCE = 1.0  # seconds until a drawing that found the line full tries again
+PATIENCE = 1.0  # seconds until a drawing that found the queue full tries again
 WITHOUT_PLAN = ", without a plan"
 
 
@@ -215,7 +215,7 @@ def _drawn(checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: i
 
 
 def _finished(begin: Callable[[], Iterable[Event | QueuePosition]]) -> str:
-    """The id of a trajectory, once it is finished; begun again while the line is full. Raises FillingError."""
+    """The id of a trajectory, once it is finished; begun again while the queue is full. Raises FillingError."""
     run, ended = "", False
     while not ended:
         try:

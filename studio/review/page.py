@@ -55,7 +55,7 @@ AGREED = '<p class="none">There is nothing to decide here. Choose another projec
 
 @dataclass(frozen=True)
 class ReviewCase:
-    """What is on the table, by its names; the fields of its form are those of the project and the drawing."""
+    """The item that is shown, by its names; the fields of its form are those of the project and the drawing."""
 
     project: str
     item: int
@@ -117,7 +117,7 @@ class ReviewHandlers:
         return self._show(user, case.project, cases[(at + 1) % len(cases)].item if cases else None)
 
     def decide(self, case: ReviewCase | None, filled: str | None, request: gr.Request) -> ReviewView:
-        """Store the reviewer's own answer; the item stays on the table."""
+        """Store the reviewer's own answer; the item stays shown."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
             return self._show(user, None, None)

@@ -102,7 +102,7 @@ class TrainingHandlers:
         return self._expected(Asked(*fields))
 
     def launch(self, request: gr.Request, *fields: Any) -> TrainingView:
-        """Begin a run, or put it in line."""
+        """Begin a run, or put it in the queue."""
         who, asked = self._admin(request), Asked(*fields)
         try:
             run_request, data = run_form.request_of(asked, self.store, self.settings, who.name)

@@ -42,7 +42,7 @@ class RunError(Exception):
 
 
 def start(place: Path, request: RunRequest, data: Sequence[Path] = (), needs: int = 0) -> TrainingRun:
-    """Begin a run, or put it in line. `data`: the folders it learns from; `needs`: bytes of the disk. Raises
+    """Begin a run, or put it in the queue. `data`: the folders it learns from; `needs`: bytes of the disk. Raises
     RunError."""
     place.mkdir(parents=True, exist_ok=True)
     check_disk(place, needs)
@@ -75,7 +75,7 @@ def resume(run: TrainingRun, needs: int = 0) -> None:
 
 
 def stop(run: TrainingRun) -> None:
-    """Ask it to end: after its step, with a save; or leave the line. Raises RunError."""
+    """Ask it to end: after its step, with a save; or leave the queue. Raises RunError."""
     if not run.state.live:
         raise RunError(f"{run.name} is {run.state}")
     (run.folder / STOP).touch()

@@ -76,7 +76,7 @@ class SheetTarget:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is on the table: an item of a project. Of a pair, `left` is the id of what stands left, for this person."""
+    """An item of a project as it is shown. Of a pair, `left` is the id of what stands left, for this person."""
 
     project: Project
     trajectory: Trajectory
