@@ -24,7 +24,7 @@ ENDPOINTS = {  # for programs, by name
 # What a guest may call of the pages and endpoints of visitors, by name: what draws and stores nothing.
 READ_ONLY_HANDLERS = {
     "gallery": ("narrowed", "newest_first", "turned", "opened", "linked"),
-    "": ("aha_moment", "so_far_counted", "chosen", "followed"),
+    "": ("aha_moment", "so_far_counted", "chosen", "plan_offered", "followed"),
 }
 READ_ONLY_ENDPOINTS = ("trajectory", "picture")
 PAGE_EVENTS = (

@@ -55,25 +55,29 @@ class Studio:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+def studio(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("pipelines")
     critic = tiny_pipelines.vision_language_model(folder / "critic", **UNDECIDED)
     made = {family: getattr(tiny_pipelines, family)(folder / family) for family in FAMILIES}
     pairs = {family: f"diffusion:{path}?steps={tiny_pipelines.STEPS}&size=32+{critic}" for family, path in made.items()}
     with open_store(folder / "data") as store:
         store.create_project(replace(RICH, overlap=1))
-    server = Server(folder / "data", ",".join(pairs.values()), folder / "app.log")
+    server = Server(folder / "data", ",".join([*pairs.values(), str(tiny_checkpoint)]), folder / "app.log")
     server.start()
     yield Studio(server, pairs)
     server.stop()
+
+
+def choose(page: Page, checkpoint: str) -> None:
+    page.click("#checkpoint input")
+    page.get_by_role("option", name=checkpoint, exact=True).click()
 
 
 def draw(page: Page, studio: Studio, family: str, expected: Trajectory) -> Trajectory:
     """On Draw, by the seed of what is expected, to the end, watched; what was stored."""
     page.goto(studio.server.url)
     page.click("#settings button")
-    page.click("#checkpoint input")
-    page.get_by_role("option", name=f"{family}+critic", exact=True).click()
+    choose(page, f"{family}+critic")
     guidance = page.get_by_label("number input for Guidance")
     expect(guidance).to_have_value(f"{expected.sampling.guidance:g}")  # the pipeline's own
     page.fill("#prompt textarea", FAMILIES[family])
@@ -89,6 +93,17 @@ def draw(page: Page, studio: Studio, family: str, expected: Trajectory) -> Traje
 def changes(page: Page) -> int:
     """How many different pictures the first canvas has shown."""
     return len(set(page.evaluate("window.shown")))
+
+
+def test_a_plan_is_offered_where_the_checkpoint_chosen_writes_one(page: Page, studio: Studio, tiny_checkpoint: Path):
+    page.goto(studio.server.url)
+    plan = page.locator("#plan-first")
+    page.click("#settings button")
+    expect(plan).to_be_hidden()
+    choose(page, tiny_checkpoint.name)
+    expect(plan).to_be_visible()
+    choose(page, "flow+critic")
+    expect(plan).to_be_hidden()
 
 
 @pytest.mark.parametrize("family", few(FAMILIES, 1))

@@ -35,8 +35,8 @@ from studio.teaching.jobs import TeachingJobs
 from studio.teaching.section import TeachHandlers, teach_section
 
 WHAT_HAPPENS = (
-    "Say what to draw. The model draws it patch by patch, judges its own picture, and when the answer is no, plans it "
-    "in words and draws again."
+    "Say what to draw. The model draws it while you watch, judges its own picture, and when the answer is no, says why "
+    "and draws again."
 )
 
 
@@ -238,6 +238,11 @@ class DrawHandlers:
     def chosen(self, checkpoint: str, thinks: bool) -> tuple:
         return own_numbers(self.checkpoints, checkpoint, thinks)
 
+    def plan_offered(self, checkpoint: str) -> dict[str, Any]:
+        """Whether there is a choice of a plan; as it was while the checkpoint is not loaded."""
+        loaded = self.checkpoints.loaded(checkpoint)
+        return gr.skip() if loaded is None else gr.update(visible=loaded.backend.capabilities.thought)
+
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
@@ -268,7 +273,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     stop_button.click(handlers.sessions.stop, **QUICK)
     prompt.input(None, None, form.new_seed, js="() => true", **QUICK)  # another prompt: an example's seed is done with
     inputs, outputs = [form.checkpoint, thinks], [form.guidance, form.temperature]
-    gr.on([form.checkpoint.input, thinks.input], handlers.chosen, inputs, outputs, **QUICK)
+    chosen = gr.on([form.checkpoint.input, thinks.input], handlers.chosen, inputs, outputs, **QUICK)
+    for listen in (form.checkpoint.change, chosen.then):
+        listen(handlers.plan_offered, form.checkpoint, thinks, **QUICK)
     gr.on(None, handlers.linked, [], [view, *form, *section], **QUICK)
     gr.on(None, handlers.so_far_counted, [], so_far, **QUICK)
     aha.click(handlers.aha_moment, None, view, **QUICK)
@@ -331,15 +338,14 @@ def _mark(prompt: str) -> list[str]:
 
 
 def _plan_choice(checkpoints: Checkpoints) -> gr.Radio:
-    """Radio button: a plan before the first draft, or only before revisions."""
-    can_think = checkpoints.first.backend.capabilities.thought or len(checkpoints.names) > 1
+    """Radio button: a plan before the first draft, or only before revisions; for checkpoints that plan."""
     return gr.Radio(
         [("Draw at once", False), ("Plan first", True)],
         value=False,
         label="How to begin",
         show_label=False,
         container=False,
-        visible=can_think,
+        visible=checkpoints.first.backend.capabilities.thought,
         elem_id="plan-first",
     )
 

@@ -72,6 +72,10 @@ class Checkpoints:
                     log.warning("%s is drawn with as it was saved before: %s", name, error)
             return self._loaded[name]
 
+    def loaded(self, name: str | None) -> Generator | None:
+        """The generator of a checkpoint where it has been opened, the first's for no name."""
+        return self._loaded.get(name or self.first.name)
+
     def _load(self, name: str) -> None:
         """Open or reopen a checkpoint and note the stamp of its folder. Raises CheckpointError."""
         added = name in self._added

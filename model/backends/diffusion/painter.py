@@ -293,7 +293,7 @@ def open_painter(
     try:
         shipped = WEIGHTS / source
         pipeline = diffusers.DiffusionPipeline.from_pretrained(
-            str(shipped if shipped.is_dir() else source), torch_dtype=chosen
+            str(shipped if shipped.is_dir() else source), dtype=chosen
         )
         if options.scheduler:
             kind = getattr(diffusers, options.scheduler, None)
@@ -306,7 +306,7 @@ def open_painter(
         tiny = None
         if options.preview:
             with _opening(f"preview={options.preview}", "an AutoencoderTiny"):
-                tiny = diffusers.AutoencoderTiny.from_pretrained(options.preview, torch_dtype=chosen)
+                tiny = diffusers.AutoencoderTiny.from_pretrained(options.preview, dtype=chosen)
         if not {"prompt", "class_labels"} & inspect.signature(pipeline.__call__).parameters.keys():
             raise CheckpointError(f"{type(pipeline).__name__} paints without a prompt; give a text-to-image pipeline")
         _place(pipeline, device)
