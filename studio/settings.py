@@ -59,7 +59,7 @@ class Settings:
     """The `studio:` section of spaces_config.yaml."""
 
     mode: Mode = Mode.LOCAL
-    checkpoint: str = "embedded, sft"  # or a folder, or a Hub id; several, with commas between, to choose from
+    checkpoint: str = "embedded, sft, painter"  # or a folder, or a Hub id; several, with commas between, to choose from
     device: str | None = None  # where it draws: cpu, cuda, cuda:1, mps, or auto; None is the first GPU, if there is one
     dtype: str | None = None  # of the weights; None is float32 on a CPU, bfloat16 elsewhere
     published_contexts: bool | None = None  # as Janus-Pro-R1's code draws; None: where a checkpoint is in its layout

@@ -110,7 +110,7 @@ def test_two_checkpoints_of_one_name_are_refused(tiny_checkpoint: Path, store: S
 
 
 def test_settings_name_one_checkpoint_or_several():
-    assert Settings().checkpoints == ["embedded", "sft"]
+    assert Settings().checkpoints == ["embedded", "sft", "painter"]
     assert Settings(checkpoint="rl, sft,").checkpoints == ["rl", "sft"]
 
 

@@ -160,7 +160,10 @@ def test_what_is_being_started_is_said_before_anything_heavy_is_imported():
         'runpy.run_path("app.py", run_name="__main__")', 'import app; app.STUDIO = "sys:exit"; app.main()'
     )
     ended = subprocess.run([sys.executable, "-c", told], cwd=CONFIG.parent, capture_output=True, text=True)
-    assert ended.stdout.splitlines() == ["Aha Studio is starting: libraries, then embedded, sft …", "imported:"]
+    assert ended.stdout.splitlines() == [
+        "Aha Studio is starting: libraries, then embedded, sft, painter …",
+        "imported:",
+    ]
 
 
 def test_a_port_that_is_taken_is_told_before_anything_heavy_is_imported():

@@ -15,6 +15,7 @@ from annotations.db.tables import ItemRow, LeaseRow
 from annotations.schema.project import ItemPurpose, Project
 
 LEASE = timedelta(minutes=10)  # how long an item is held after the last sign of life
+HEARTBEAT = 60  # seconds between two signs of life of an open page
 
 
 class LeaseOutcome(StrEnum):

@@ -8,6 +8,7 @@ from gradio.context import Context
 from gradio.events import Dependency
 
 from annotations.schema.annotation import REFLECTIONS
+from annotations.store.leases import HEARTBEAT
 from annotations.store.store import Store
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.held_items import on_closing
@@ -27,7 +28,6 @@ KEYBOARD = script("components/keys.js", "components/forms/zoom.js", "annotate/an
 # What was typed meanwhile is done now (keys.js).
 SETTLED = {"fn": None, "js": "() => { document.dispatchEvent(new Event('answered')); }"}
 JUMP = "(place) => [place, document.getElementById('annotate-panel').command]"
-ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
 def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: TeachingJobs) -> None:
@@ -114,6 +114,6 @@ def _listen(handlers: AnnotateHandlers, view: AnnotateView, buttons: dict[str, g
     for answered in (submitted, skipped, undone, jumped, begun):
         answered.then(**SETTLED)
     view.token.change(handlers.prepare, at, None, **QUICK)
-    gr.Timer(ALIVE).tick(handlers.alive, at, [view.note], **QUICK)
+    gr.Timer(HEARTBEAT).tick(handlers.alive, at, [view.note], **QUICK)
     Context.root_block.unload(on_closing(handlers.leave, handlers.holding))
     return [submitted, undone]

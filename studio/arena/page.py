@@ -6,6 +6,7 @@ Layout, and wiring of buttons and keys to the methods of `studio.arena.handlers`
 import gradio as gr
 from gradio.context import Context
 
+from annotations.store.leases import HEARTBEAT
 from annotations.store.store import Store
 from studio.annotate.held_items import HeldItems, on_closing
 from studio.annotate.page import SETTLED
@@ -16,8 +17,6 @@ from studio.components.page_options import PLAIN, QUICK
 from studio.header import intro
 from studio.settings import Settings
 from studio.theme import script
-
-ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
 def page(store: Store, settings: Settings) -> None:
@@ -63,5 +62,5 @@ def _arena(store: Store, settings: Settings) -> None:
     for event in acted:
         event.then(**SETTLED)
     count.click(handlers.leaders, [chosen], [leaders], **QUICK)
-    gr.Timer(ALIVE).tick(handlers.alive, [showing], [note], **QUICK)
+    gr.Timer(HEARTBEAT).tick(handlers.alive, [showing], [note], **QUICK)
     Context.root_block.unload(on_closing(handlers.leave, handlers.holding))
