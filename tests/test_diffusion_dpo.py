@@ -97,6 +97,16 @@ def test_the_error_of_flow_matching_is_that_of_the_velocity(folders):
     assert float(error) == pytest.approx(float((velocity - target).square().mean()), rel=1e-5)
 
 
+def test_noise_is_learnt_at_the_levels_that_the_scheduler_draws_at(folders):
+    denoiser, levels = opened(folders, "flow"), []
+    for shift in (1.0, 3.0):
+        denoiser.scheduler.register_to_config(shift=shift)
+        noising = denoiser.noising((64, 4, 8, 8), torch.Generator().manual_seed(0))
+        levels.append(noising.levels)
+    before, after = levels
+    assert torch.allclose(after, 3 * before / (1 + 2 * before), atol=1e-6)
+
+
 @pytest.mark.parametrize("adapter", [None, AdapterOptions(rank=2, alpha=4)], ids=["whole", "lora"])
 def test_the_chosen_becomes_likelier_and_a_resumed_run_is_the_same(folders, tmp_path: Path, adapter):
     rate = 2e-3 if adapter is None else 5e-2

@@ -20,6 +20,7 @@ from model.backends.checkpoint import saving as folders
 from model.backends.checkpoint.saving import CheckpointError, check_replaceable, replacing, restore
 from model.decoding.load_for_inference import open_checkpoint
 from model.training import sft
+from model.training.diffusion.dpo import DiffusionDpoSettings
 from model.training.dpo import DpoSettings
 from model.training.grpo import GrpoSettings
 from model.training.kto import KtoSettings
@@ -73,6 +74,17 @@ def rows_of(out: Path) -> list[dict]:
 
 def contents(place: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "settings", [SftSettings, DpoSettings, DiffusionDpoSettings, KtoSettings, RewardSettings, GrpoSettings]
+)
+def test_the_defaults_of_every_method_can_be_given_as_options(settings: type):
+    parser = argparse.ArgumentParser()
+    add_settings(parser, settings())
+    numbers = {name: value for name, value in vars(settings()).items() if type(value) in (int, float)}
+    given = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", f"{value}")]
+    assert vars(settings()).items() <= vars(parser.parse_args(given)).items()
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "parent", "data", "checkpoint", "note", "log", "state", "here"])

@@ -9,6 +9,7 @@ diffusion that predicts the noise, the velocity or the image (Ho et al., 2020; S
 import contextlib
 import copy
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ from model.backends.diffusion.painter import Painter, PaintJob
 from model.backends.diffusion.predicted_image import is_flow, scaled
 
 PARTS = ("transformer", "unet")  # what a pipeline may call its denoiser
-TIMES = 0.5, 1.0  # mean and standard deviation of logit(σ) of flow matching (Esser et al., 2024)
+TIMES = 0.5, 1.0  # mean and standard deviation of logit(σ) of flow matching (Esser et al., 2024), before the shift
 
 
 class _FirstCallError(Exception):
@@ -64,6 +65,13 @@ class Denoiser:
     @property
     def device(self) -> torch.device:
         return next(self.module.parameters()).device
+
+    @property
+    def log_shift(self) -> float:
+        """By how much a scheduler of flow matching raises logit(σ) of the levels that it draws at, so that training
+        sees those at which an image is decided: σ' = s·σ / (1 + (s − 1)·σ) (Esser et al., 2024, §5.3.2)."""
+        config = self.scheduler.config
+        return math.log(config.get("flow_shift") or config.get("shift") or 1.0)
 
     @torch.no_grad()
     def latents(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
@@ -109,7 +117,7 @@ class Denoiser:
         noise = torch.randn(tuple(shape), generator=generator)
         if self.flow:
             mean, deviation = TIMES
-            levels = (mean + deviation * torch.randn(shape[0], generator=generator)).sigmoid()
+            levels = (mean + self.log_shift + deviation * torch.randn(shape[0], generator=generator)).sigmoid()
         else:
             levels = torch.randint(0, len(self.scheduler.alphas_cumprod), (shape[0],), generator=generator)
         return Noising(noise.to(self.device), levels.to(self.device))

@@ -35,8 +35,9 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
         ("decay", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing", "verdict_threshold"), (0, 1)
     ),
     **dict.fromkeys(
-        ("weight_decay", "untrue_penalty", "rehearsal_share", "beta", "clip_range", "chosen_nll"), (0, 100)
+        ("weight_decay", "untrue_penalty", "rehearsal_share", "clip_range", "chosen_nll", "chosen_error"), (0, 100)
     ),
+    "beta": (0, 10**6),  # thousands in Diffusion-DPO
     **dict.fromkeys(("center", "desirable_weight", "undesirable_weight"), (0, 100)),
     **dict.fromkeys(("naming_steps", "most_characters", "most_tokens"), (0, 10**9)),
     **dict.fromkeys(("distill_rollouts", "distill_batch"), (1, 10**6)),
