@@ -256,6 +256,22 @@ def test_votes_typed_ahead_are_told_and_can_be_taken_back(page, server):
     page.wait_for_function(done, arg=begun)
 
 
+def test_words_about_a_pair_are_typed_without_voting_and_stored_with_the_vote(page, server):
+    opened(page, server, "arena")
+    box = page.locator("#arena-remark :is(textarea, input)")
+    box.fill("both are blue")
+    box.press("b")
+    expect(page.locator("#arena-prompt .question")).to_contain_text("Question 1 of 2")
+    box.blur()
+    page.evaluate(PRESS, [["b", "KeyB"]])
+    expect(page.locator("#arena-prompt .question")).to_contain_text("Question 2 of 2")
+    expect(box).to_have_value("both are blueb")
+    page.evaluate(PRESS, [["b", "KeyB"]])
+    expect(box).to_have_value("")
+    with server.store() as store:
+        assert "both are blueb" in [said.answers.get("comment") for said in store.annotations(project=ARENA.id)]
+
+
 @pytest.mark.parametrize(
     ("layout", "following"),
     few(

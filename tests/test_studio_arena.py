@@ -96,6 +96,25 @@ def test_two_questions_are_asked_one_after_the_other_and_then_the_next_pair_come
     assert "1 done" in third.progress
 
 
+def test_words_of_one_s_own_are_asked_beside_both_questions_and_stored_with_them(store):
+    filled(store)
+    page = handlers_of(store)
+    first = page.start(visit(project="arena"))
+    assert first.remark["visible"] and first.remark["placeholder"] == "Anything to add?" and first.remark["value"] == ""
+    second = page.answer(first.showing, "left", visit(), " the car is cut off ")
+    assert second.remark["value"] == "the car is cut off"
+    third = page.answer(second.showing, "left", visit(), "the car is cut off, both times")
+    assert third.remark["value"] == ""
+    page.answer(page.answer(third.showing, "left", visit(), "no").showing, "left", visit(), " ")
+    texts = {made.item: made.answers.get("comment") for made in submitted(store)}
+    assert texts == {first.showing.item: "the car is cut off, both times", third.showing.item: None}
+
+
+def test_no_box_is_shown_where_no_text_is_asked_for(store):
+    filled(store, project=replace(PAIRS, questions=PAIRS.questions[:2]))
+    assert not handlers_of(store).start(visit(project="arena")).remark["visible"]
+
+
 def test_a_question_that_need_not_be_answered_can_be_left(store):
     filled(store, 1)
     page = handlers_of(store)

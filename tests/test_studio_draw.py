@@ -8,11 +8,13 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from scene_backend import SceneBackend
 from studio_samples import aha
 
 from annotations.store.store import Store, open_store, open_store_for_reading
 from model.backends.janus import Janus
 from model.decoding.janus_backend import JanusBackend
+from model.trajectory import Sampling
 from studio.draw import page as draw
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import DrawForm
@@ -211,3 +213,22 @@ def test_a_receipt_is_given_from_the_first_moment_and_holds_after_a_restart(tiny
 
 def test_each_value_of_the_form_comes_from_the_widget_of_its_name():
     assert draw.DrawWidgets._fields == tuple(field.name for field in fields(DrawForm))
+
+
+def test_a_form_sent_while_its_checkpoint_is_loading_draws_with_its_own_numbers(tiny: Janus, store: Store):
+    own = Sampling(guidance=3.0, temperature=0.5)
+
+    def open_scenes(name: str) -> SceneBackend:
+        backend = SceneBackend(name)
+        backend.sampling = own
+        return backend
+
+    first = Generator(JanusBackend(tiny), store)
+    form = wish("a red cat", thinks=True, checkpoint="scenes")
+    before = replace(form, guidance=first.sampling.guidance, temperature=first.sampling.temperature)
+    by_hand = replace(form, guidance=2.0)
+    for asked, expected in ((before, own), (by_hand, replace(own, guidance=2.0, temperature=form.temperature))):
+        list(draw.ask(asked, VISIT, Checkpoints(first, ["scenes"], opener=open_scenes), Sessions()))
+        drawn = store.trajectory(store.trajectories()[0].id)
+        assert (drawn.checkpoint, drawn.error, drawn.sampling.thinks) == ("scenes", None, False)
+        assert (drawn.sampling.guidance, drawn.sampling.temperature) == (expected.guidance, expected.temperature)

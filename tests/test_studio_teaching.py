@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,6 +67,15 @@ def taught(handlers: TeachHandlers):
         assert time.monotonic() < end
         time.sleep(0.1)
     return view
+
+
+def test_of_a_diffusion_pair_its_critic_is_taught(handlers, store):
+    trajectory, pictures = aha(7)
+    id = store.save(replace(trajectory, checkpoint="painter+tiny"), pictures, owner="me")
+    store.annotate(judged(id, 2, "me", verdict_right="no", reason_correction="there are two."))
+    assert handlers.teach(VISIT).cancel["visible"]
+    assert handlers.jobs.running("name me").parent == "tiny"
+    handlers.cancel(VISIT)
 
 
 @pytest.mark.thorough

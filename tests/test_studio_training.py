@@ -25,7 +25,7 @@ from studio.training import launch, provenance
 from studio.training.curves import curves_of, read_metrics, seconds_per_step, thinned
 from studio.training.handlers import TrainingHandlers, TrainingView, add_runs
 from studio.training.launch import RunError
-from studio.training.run_form import Asked, bytes_of, request_of, runs_dir
+from studio.training.run_form import Asked, bytes_of, checkpoints_of, request_of, runs_dir
 from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, RunStatus, TrainingRun, identity, read_run, runs_in
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
@@ -278,3 +278,8 @@ def test_memory_is_estimated_as_by_the_training_command(tiny_checkpoint: Path):
     assert adapted < whole and disk < whole
     with pytest.raises(RunError, match="--batch"):
         bytes_of(str(tiny_checkpoint), "sft", ("--batch", "many"))
+
+
+def test_what_paints_by_denoising_is_no_start_of_a_run(store: Store):
+    offered = checkpoints_of(store, Settings(checkpoint="embedded, painter, diffusion:FOLDER+sft, janus:sft"))
+    assert list(offered) == ["embedded", "sft"]

@@ -41,6 +41,11 @@ def backend_name(source: str | Path) -> str:
     return "+".join(name_of(part) for part in parts)
 
 
+def is_janus(source: str | Path) -> bool:
+    """Whether it is a checkpoint of Janus, which the trainer's methods train."""
+    return _parts(source)[0] == JANUS
+
+
 def painter_source(source: str | Path) -> str:
     """What paints of a pair, without its critic."""
     kind, rest = _parts(source)

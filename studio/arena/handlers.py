@@ -18,6 +18,7 @@ from annotations.queue.assignment import Assignment
 from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.forms.preference import Preference
+from annotations.schema.forms.text import Text
 from annotations.schema.project import Project, Role
 from annotations.schema.question_targets import PAIR
 from annotations.schema.questions import Question
@@ -82,6 +83,7 @@ class ArenaView(NamedTuple):
     sheet: Any  # the pictures and the question
     workspace: Any  # … and what stands around them
     none: Any  # the button that leaves a question open
+    remark: Any  # the box of a text question about the pair
     note: Any
 
 
@@ -93,6 +95,11 @@ def can_be_asked(project: Project) -> bool:
 
 def asked(project: Project) -> list[Question]:
     return [question for question in project.questions if isinstance(question.form, Preference)]
+
+
+def remark_asked(project: Project) -> Question | None:
+    """The first text question, which is asked in a box beside every other question of a pair."""
+    return next((question for question in project.questions if isinstance(question.form, Text)), None)
 
 
 # HTML
@@ -134,8 +141,11 @@ class ArenaHandlers:
             assignment.leave(self.store, at.name, showing.item)
         return self._next(at, project)
 
-    def answer(self, showing: PairToken | None, choice: str | None, request: gr.Request) -> ArenaView:
-        """One of PREFERENCES, or nothing for a question that need not be answered; after the last it is submitted."""
+    def answer(
+        self, showing: PairToken | None, choice: str | None, request: gr.Request, remark: str | None = None
+    ) -> ArenaView:
+        """One of PREFERENCES, or nothing for a question that need not be answered, with what stands in the box of the
+        text question; after the last it is submitted."""
         at = self._resolve_session(request)
         if showing is None:
             return self._next(at, None)
@@ -147,6 +157,9 @@ class ArenaHandlers:
             answers = {q.name: v for q in questions[:number] if (v := before.get(q.name)) is not None}
             if choice:
                 answers[showing.question] = questions[number].form.from_page(choice, showing.left, showing.right)
+            text = remark_asked(project)
+            if text is not None and remark and remark.strip():
+                answers[text.name] = remark.strip()
             made = Annotation(showing.trajectory_id, None, at.name, answers, item=showing.item, project=project.id)
             if number + 1 < len(questions):
                 submission.save(self.store, showing.item, at.name, [made])
@@ -248,7 +261,8 @@ class ArenaHandlers:
         open_ = self._open(at.who)
         project = next((p for p in open_ if p.id == project_id), next(iter(open_), None))
         menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project and project.id, visible=len(open_) > 1)
-        empty = ArenaView(None, menu, "", NONE, None, gr.update(visible=False), gr.skip(), "")
+        hidden = gr.update(visible=False)
+        empty = ArenaView(None, menu, "", NONE, None, hidden, gr.skip(), hidden, "")
         if project is None:
             return empty
         turn = assignment.claim(self.store, project.id, at.name)
@@ -269,7 +283,8 @@ class ArenaHandlers:
         number = next((i for i, q in enumerate(questions) if q.name == asked_for), None)
         if number is None:
             number = next((i for i, q in enumerate(questions) if q.name not in before), 0)
-        question = questions[number]
+        question, text = questions[number], remark_asked(project)
+        typed = before.get(text.name, "") if text else ""
         about = SheetTarget(None, None, "", (question,), needed=question.required)
         left = self.store.trajectory(turn.left)
         pair = Sheet(project, left, self.store.trajectory(right), turn.left, layout="arena", asked=(about,))
@@ -281,6 +296,7 @@ class ArenaHandlers:
             sheet=value_of(pair, place.key, {}, self.store.picture_or_none),
             workspace=gr.update(visible=True),
             none=gr.update(visible=not question.required),
+            remark=gr.update(visible=text is not None, value=typed, placeholder=text.title if text else ""),
             note="",
         )
 

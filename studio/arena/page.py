@@ -44,18 +44,28 @@ def _arena(store: Store, settings: Settings) -> None:
             none = gr.Button("No answer", size="sm", scale=0, min_width=110, elem_id="arena-none", visible=False)
             skip = gr.Button("Skip", size="sm", scale=0, min_width=90, elem_id="arena-skip")
             undo = gr.Button("Undo", size="sm", scale=0, min_width=90, elem_id="arena-undo")
+            remark = gr.Textbox(
+                label="In your own words",
+                show_label=False,
+                container=False,
+                lines=1,
+                max_lines=3,
+                min_width=260,
+                visible=False,
+                elem_id="arena-remark",
+            )
             note = gr.HTML(elem_id="arena-note", **PLAIN)
     with gr.Column(elem_id="arena-board"):
         intro("Who leads", "From all votes of this project so far. Look here after voting, lest it persuade you.")
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
-    view = [*ArenaView(showing, chosen, progress, head, sheet, workspace, none, note)]
+    view = [*ArenaView(showing, chosen, progress, head, sheet, workspace, none, remark, note)]
     on_load_for("arena", handlers.start, view, store, settings, **QUICK)
     chosen.input(handlers.choose, [chosen, showing], view, **QUICK)
-    chosen_answer = "(showing) => [showing, document.querySelector('#arena-sheet .sheet').value]"
+    chosen_answer = "(showing, _, remark) => [showing, document.querySelector('#arena-sheet .sheet').value, remark]"
     acted = [
-        answer.click(handlers.answer, [showing, sheet], view, js=chosen_answer, **QUICK),
-        none.click(handlers.answer, [showing, gr.State("")], view, **QUICK),
+        answer.click(handlers.answer, [showing, sheet, remark], view, js=chosen_answer, **QUICK),
+        none.click(handlers.answer, [showing, gr.State(""), remark], view, **QUICK),
     ]
     acted.append(skip.click(handlers.skip, [showing], view, **QUICK))
     acted.append(undo.click(handlers.undo, [chosen, showing], view, **QUICK))

@@ -63,11 +63,12 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
     def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request, *, insist: bool = False):
         try:
-            how = checkpoints.named(checkpoint).sampling
+            generator = checkpoints.named(checkpoint)
         except CheckpointError as error:
             yield render.notice_value(redact_paths(error))
             return
-        form = DrawForm(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
+        how, plans = generator.sampling, bool(thinks) and generator.backend.capabilities.thought
+        form = DrawForm(prompt, settings.rounds, how.guidance, how.temperature, seed, False, plans, checkpoint)
         yield from drawn(form, side, PageVisit.of(request, settings), checkpoints, sessions, insist=insist)
 
     def insisted(request: gr.Request, *form: Any) -> Iterator[render.Row]:
@@ -105,7 +106,7 @@ def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdo
     with gr.Column(min_width=320), gr.Column(elem_classes="side"):
         gr.HTML(f"<h2>{side.capitalize()}</h2>", **PLAIN)
         with gr.Row(elem_classes="choice"):
-            drawn_by = gr.Dropdown(names, value=own, label="Drawn by", visible=len(names) > 1, min_width=160)
+            drawn_by = gr.Dropdown(names, value=own, label="Drawn by", visible=len(names) > 1, min_width=190)
             plans = checkpoints.first.sampling.thinks and (side == "left" or len(names) > 1)
             thinks = gr.Checkbox(plans, label="Think first", container=False, min_width=140)
         return timeline(elem_id=side, label=f"The {side} drawing as it happens"), (drawn_by, thinks)

@@ -20,7 +20,8 @@ def practice_missing(project: Project, there: int) -> str:
         return ""
     has = "none is" if there == 0 else f"only {there:,} {'is' if there == 1 else 'are'}"
     review = f'<a href="review?project={escaped(project.id)}">Review</a>'
+    items = "one practice item" if project.practice == 1 else f"{project.practice:,} practice items"
     return (
-        f'<p class="practice">Who is new here should begin with {project.practice:,} practice items, but {has} '
-        f"appointed. Appoint them on {review}: decide an item, then “Use for practice”.</p>"
+        f'<p class="practice">Who is new here should begin with {items}, but {has} '
+        f"appointed. Appoint them on {review}, once somebody has answered: decide an item, then “Use for practice”.</p>"
     )

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,9 +82,12 @@ def ask(
     """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends. One value with a notice where
     the request is refused, or, unless `insist`, where the prompt lies outside what the checkpoint was trained on."""
     try:
+        was_loaded = checkpoints.loaded(form.checkpoint) is not None
         generator = checkpoints.named(form.checkpoint)
         generator.backend.check(Request(form.prompt))
-        how = form.chosen_seed(), form.most_rounds(), form.sampling(generator.sampling)
+        form = form if was_loaded else _with_own_numbers(form, generator, checkpoints.first)
+        sampling = form.sampling(generator.sampling, can_plan=generator.backend.capabilities.thought)
+        how = form.chosen_seed(), form.most_rounds(), sampling
     except (CheckpointError, RequestError) as error:
         yield *notice(redact_paths(error)), gr.skip()
         return
@@ -98,6 +101,15 @@ def ask(
     stop = sessions.begin(visit.session)
     events = generator.stream(form.prompt, *how, **visit.asking, stop=stop.is_set)
     yield from with_seed(live(events, visit, sessions, generator.store), how[0])
+
+
+def _with_own_numbers(form: DrawForm, generator: Generator, first: Generator) -> DrawForm:
+    """A form that was sent before a checkpoint was loaded, and so before the page had its guidance and temperature: in
+    place of the first checkpoint's its own."""
+    shown, own = (_own(each, plan_first=bool(form.thinks)) for each in (first, generator))
+    if (form.guidance, form.temperature) != (shown.guidance, shown.temperature):
+        return form
+    return replace(form, guidance=own.guidance, temperature=own.temperature)
 
 
 def halfway(backend: Backend, prompt: str) -> render.Row:
@@ -307,7 +319,7 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
         prompt = gr.Textbox(
             show_label=False,
             label="What to draw",
-            placeholder=f"For example: {EXAMPLES[0].prompt}",
+            placeholder=f"For example: {EXAMPLES[1].prompt}",
             lines=1,
             max_lines=4,
             container=False,

@@ -140,11 +140,17 @@ class PersonalCheckpoints:
     def first(self) -> Generator:
         return self.shared.first
 
+    def loaded(self, name: str | None) -> Generator | None:
+        """As `Checkpoints.loaded`."""
+        return self._taught(name) or self.shared.loaded(name)
+
     def named(self, name: str | None) -> Generator:
         """As `Checkpoints.named`."""
-        if self.own is not None and (name or self.shared.first.name) in (self.replaced, self.own.name):
-            return self.own
-        return self.shared.named(name)
+        return self._taught(name) or self.shared.named(name)
+
+    def _taught(self, name: str | None) -> Generator | None:
+        is_own = self.own is not None and (name or self.shared.first.name) in (self.replaced, self.own.name)
+        return self.own if is_own else None
 
 
 def menu(checkpoints: Checkpoints, **more: Any) -> Any:

@@ -33,11 +33,12 @@ class DrawForm:
         drawn_by = trajectory.checkpoint
         return DrawForm(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by)
 
-    def sampling(self, default: Sampling) -> Sampling:
-        """The checkpoint's sampling settings with those of the form. Raises RequestError."""
+    def sampling(self, default: Sampling, *, can_plan: bool = True) -> Sampling:
+        """The checkpoint's sampling settings with those of the form; no plan where it writes none. Raises
+        RequestError."""
         guidance = _within(GUIDANCE, self.guidance, "guidance")
         temperature = _within(TEMPERATURE, self.temperature, "temperature")
-        plans = {"thinks": bool(self.thinks), "thinks_after_no": default.thinks and not self.thinks}
+        plans = {"thinks": bool(self.thinks) and can_plan, "thinks_after_no": default.thinks and not self.thinks}
         return replace(default, guidance=guidance, temperature=temperature, **plans)
 
     def most_rounds(self) -> int:

@@ -107,7 +107,7 @@ class TeachingJobs:
                 raise TeachingError("another lesson is under way; wait a minute")
             source = self.sources().get(parent)
             if source is None:
-                raise TeachingError(f"{parent} cannot be taught")
+                raise TeachingError("nothing that draws here can be taught: only checkpoints of Janus learn")
             self._failed.pop(person, None)
             self._running = self._begun(person, session, parent, source, corrections)
 

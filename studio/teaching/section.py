@@ -143,10 +143,12 @@ class TeachHandlers:
         return corrections_of(self.store, annotator, self.branches.get(request.session_hash or "", ()))
 
     def _parent(self, corrections: list[Correction]) -> str:
-        """The checkpoint that drew what was corrected last, if it can be taught; else the first."""
+        """The checkpoint that judged what was corrected last (of a pair its critic), if it can be taught; else the
+        first that can."""
         drawn = [each.trajectory.checkpoint for each in reversed(corrections) if each.is_written]
+        judged = [name for each in drawn for name in (each, each.rpartition("+")[2])]
         known = self.jobs.sources()
-        return next((name for name in drawn if name in known), self.checkpoints.first.name)
+        return next((name for name in (*judged, self.checkpoints.first.name, *known) if name in known), "")
 
     def _view(self, request: gr.Request) -> TeachView:
         person = self._person(request)

@@ -17,7 +17,7 @@ from annotations.calibration.report import file_of
 from annotations.export.jobs import exports_of, folder_of
 from annotations.export.manifest import read_manifest
 from annotations.store.store import Store
-from model.backends.registry import JANUS, OPENERS, backend_name
+from model.backends.registry import JANUS, backend_name, is_janus
 from model.training.methods import METHODS, Method
 from model.training.runs.command import add_settings
 from model.training.runs.command import settings_of as command_settings
@@ -72,7 +72,7 @@ def runs_dir(store: Store) -> Path:
 
 def checkpoints_of(store: Store, settings: Settings) -> dict[str, str]:
     """What can be trained: by name, what `--checkpoint` takes. The studio's own first, then those that runs made."""
-    configured = [s for s in settings.checkpoints if s.partition(":")[0] not in OPENERS.keys() - {JANUS}]
+    configured = filter(is_janus, settings.checkpoints)
     known = {backend_name(source): absolute(source.removeprefix(f"{JANUS}:")) for source in configured}
     return known | {run.name: str(run.out) for run in runs_in(runs_dir(store)) if run.has_checkpoint}
 
