@@ -1,8 +1,8 @@
 """Benchmark of serving (two replicas, one killed, weights swapped): `python -m model.serving.benchmark`
 
 Starts two replicas of one core each, with room for half of the visitors each, and lets these draw: at one replica (all
-of one session, which stays there) and at both, in turn; while one replica is killed; while weights are replaced. Ends
-with status 1 where a drawing was lost that need not have been.
+of one session, which stays there) and at both, in turn; while one replica is killed; while weights of a Janus
+checkpoint are replaced. Ends with status 1 where a drawing was lost that need not have been.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from ray import serve
 from model.backends.checkpoint.parameters import parameters_file
 from model.backends.contract import GONE
 from model.backends.janus import Janus
-from model.backends.registry import DEFAULT
+from model.backends.registry import DEFAULT, is_janus
 from model.decoding.load_for_inference import open_checkpoint
 from model.serving.deployment import ServingSettings
 from model.serving.remote_backend import RemoteBackend, open_remote
@@ -156,7 +156,7 @@ def weights_of(source: str) -> bytes:
     return parameters_file(janus)
 
 
-def table(rates: Throughput, visits: Sequence[Visit], killed: Killed, updated: Updated) -> str:
+def table(rates: Throughput, visits: Sequence[Visit], killed: Killed, updated: Updated | None) -> str:
     """What was measured, for people."""
     one, two = statistics.median(rates.one), statistics.median(rates.two)
     idle = rates.idle_two / rates.idle_one
@@ -172,22 +172,25 @@ def table(rates: Throughput, visits: Sequence[Visit], killed: Killed, updated: U
         ("  the others", f"{killed.others}"),
         ("  of these drawn to their end", f"{killed.whole}, longest silence {killed.silence:.1f} s"),
         ("  until it was replaced", f"{killed.back:.0f} s"),
-        ("weights are replaced: drawings", f"{updated.visitors}"),
-        ("  drawn to their end", f"{updated.whole}"),
-        ("  until all replicas had them", f"{updated.seconds:.1f} s, {updated.replicas} replicas"),
     ]
+    if updated is not None:
+        rows += [
+            ("weights are replaced: drawings", f"{updated.visitors}"),
+            ("  drawn to their end", f"{updated.whole}"),
+            ("  until all replicas had them", f"{updated.seconds:.1f} s, {updated.replicas} replicas"),
+        ]
     return "\n".join(f"    {name:<42}{value}" for name, value in rows)
 
 
-def is_fine(visits: Sequence[Visit], killed: Killed, updated: Updated) -> bool:
+def is_fine(visits: Sequence[Visit], killed: Killed, updated: Updated | None) -> bool:
     """Whether nothing was lost that need not have been."""
-    served = all(visit.whole for visit in visits) and updated.whole == updated.visitors
+    served = all(visit.whole for visit in visits) and (updated is None or updated.whole == updated.visitors)
     return served and killed.its == killed.told == killed.again and killed.whole == killed.others
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.serving.benchmark", description=__doc__.split(":")[0])
-    parser.add_argument("--checkpoint", default=DEFAULT, help="a Janus checkpoint")
+    parser.add_argument("--checkpoint", default=DEFAULT, help="what draws (default: embedded)")
     parser.add_argument("--visitors", type=int, default=16)
     parser.add_argument("--drawings", type=int, default=2, help="of each visitor")
     parser.add_argument("--repeats", type=int, default=3, help="of the throughput")
@@ -202,12 +205,18 @@ def main() -> None:
         load = os.getloadavg()[0]
         rates, visits = throughput(backend, url, arguments.visitors, arguments.drawings, arguments.repeats)
         killed = kill_one(backend, url, arguments.visitors)
-        updated = update(backend, url, arguments.visitors, weights_of(arguments.checkpoint))
+        weights = weights_of(arguments.checkpoint) if is_janus(arguments.checkpoint) else None
+        updated = update(backend, url, arguments.visitors, weights) if weights else None
     finally:
         serve.shutdown()
         ray.shutdown()
     if arguments.json:
-        figures = {"throughput": asdict(rates), "killed": asdict(killed), "updated": asdict(updated), "load": load}
+        figures = {
+            "throughput": asdict(rates),
+            "killed": asdict(killed),
+            "updated": updated and asdict(updated),
+            "load": load,
+        }
         print(json.dumps(figures))
     else:
         print(f"{arguments.visitors} visitors, {os.cpu_count()} cores, load {load:.1f} before it began")
