@@ -63,12 +63,11 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
     def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request, *, insist: bool = False):
         try:
-            generator = checkpoints.named(checkpoint)
+            how = checkpoints.named(checkpoint).sampling
         except CheckpointError as error:
             yield render.notice_value(redact_paths(error))
             return
-        how, plans = generator.sampling, bool(thinks) and generator.backend.capabilities.thought
-        form = DrawForm(prompt, settings.rounds, how.guidance, how.temperature, seed, False, plans, checkpoint)
+        form = DrawForm(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
         yield from drawn(form, side, PageVisit.of(request, settings), checkpoints, sessions, insist=insist)
 
     def insisted(request: gr.Request, *form: Any) -> Iterator[render.Row]:
