@@ -33,12 +33,12 @@ def url(thorough: bool) -> Iterator[str]:
     ray.shutdown()
 
 
-def test_a_session_goes_to_its_replica_first_and_others_to_any():
-    sessions = StickySessions(most=2)
+def test_a_session_goes_to_its_replica_first_and_others_to_the_one_with_fewest_requests():
+    sessions, requests = StickySessions(most=2), {"a": 3, "b": 5, "c": 1}.__getitem__
     sessions.sent("me", "b")
-    assert ranks(["a", "b", "c"], sessions.replica("me")) == [["b"], ["a", "c"]]
-    assert ranks(["a", "c"], sessions.replica("me")) == [["a", "c"]]
-    assert ranks(["a", "c"], sessions.replica("you")) == [["a", "c"]]
+    assert ranks(["a", "b", "c"], sessions.replica("me"), requests) == [["b"], ["c"], ["a"]]
+    assert ranks(["a", "c"], sessions.replica("me"), requests) == [["c"], ["a"]]
+    assert ranks(["a", "c"], sessions.replica("you"), requests) == [["c"], ["a"]]
     sessions.sent("you", "a")
     sessions.sent("me", "b")
     sessions.sent("they", "c")
