@@ -66,8 +66,8 @@ class ImageCodesAdded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameAdded(Event):
-    """A stage of an image without codes, which its replay shows again: a PNG by its hash, of any size. A backend adds a
-    few of them, since each is stored."""
+    """A stage of an image without codes, or what there is of one that was stopped; its replay shows it again: a PNG by
+    its hash, of any size. A backend adds a few of them, since each is stored."""
 
     sha256: str
     png: bytes | None = None

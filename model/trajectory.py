@@ -93,7 +93,8 @@ class Thought:
 @dataclass(frozen=True)
 class Image:
     """A drawing: image codes in raster order, or none (`codes == ()`) but `frames`, the hashes of PNGs of the stages
-    that it went through. `sha256` names its own PNG and is None while unfinished."""
+    that it went through; one with codes that was stopped has a frame of what there is of it. `sha256` names its own PNG
+    and is None while unfinished."""
 
     codes: tuple[int, ...]
     sha256: str | None = None
@@ -238,7 +239,7 @@ def segment_to_dict(segment: Segment) -> dict[str, Any]:
         row["codes"] = list(segment.codes)
     if isinstance(segment, Image):
         row["origins"] = [[origin.value, len(list(run))] for origin, run in groupby(segment.origins)]
-    if frames := row.pop("frames", ()):  # of images without codes only
+    if frames := row.pop("frames", ()):  # of images without codes, and of stopped ones
         row["frames"] = list(frames)
     return row
 

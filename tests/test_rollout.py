@@ -17,8 +17,18 @@ from model.backends.request import Request, RequestError, Task
 from model.decoding import grammar
 from model.decoding.decoder import Decoder
 from model.decoding.rollout import rollout
-from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold, replay
-from model.images import encode_png
+from model.events import (
+    Failed,
+    FrameAdded,
+    ImageCodesAdded,
+    Preview,
+    TextAdded,
+    TrajectoryFinished,
+    Verdict,
+    fold,
+    replay,
+)
+from model.images import encode_png, read_rgb
 from model.sequences import (
     Codes,
     Text,
@@ -130,6 +140,25 @@ def test_stop_ends_one_request_between_tokens_and_leaves_the_others(tiny: Janus)
     assert ended["stopped"].stop_reason is StopReason.CANCELLED
     assert not ended["stopped"].segments[-1].finished
     assert ended["1"] == fold(rollout(tiny, [requests(tiny, 3)[1]]))
+
+
+def test_of_an_image_that_is_stopped_there_is_a_frame_white_where_nothing_was_drawn(tiny: Janus):
+    plain = replace(tiny.sampling, thinks=False)
+    for preview_every, frames in ((4, 1), (None, 0)):
+        asked = itertools.count()
+        stopped = Request(
+            "a cat", rounds=1, sampling=plain, preview_every=preview_every, stop=lambda asked=asked: next(asked) > 30
+        )
+        events = list(rollout(tiny, [stopped]))
+        [image] = fold(events).images
+        assert image.sha256 is None and not image.finished and 8 < len(image.codes) < 56
+        shown = [event for event in events if isinstance(event, FrameAdded)]
+        assert image.frames == tuple(event.sha256 for event in shown) and len(shown) == frames
+        for event in shown:
+            cells = np.asarray(read_rgb(event.png)).reshape(8, 8, 8, 8, 3).swapaxes(1, 2).reshape(64, -1)
+            drawn = (cells < 255).any(1)
+            assert drawn[: len(image.codes)].all() and not drawn[len(image.codes) :].any()
+            assert event.share == len(image.codes) / 64
 
 
 def test_an_error_in_a_step_is_recorded_with_what_was_drawn(tiny: Janus, monkeypatch: pytest.MonkeyPatch):

@@ -109,14 +109,18 @@ class Engine:
         return TrajectoryRun(prepared.request, trajectory(self.janus, prepared, *streams), streams, generator)
 
     def _cancelled(self, run: TrajectoryRun) -> list[Event]:
-        """`TrajectoryFinished` of a run whose request asks to stop; not while its image is being decoded."""
+        """`TrajectoryFinished` of a run whose request asks to stop, after a frame of its unfinished image; not while a
+        picture of it is being decoded."""
         if not isinstance(run.pending, Step):
             return []
         try:
-            return [run.end(TrajectoryFinished, stop_reason=StopReason.CANCELLED)] if run.request.stop() else []
+            if not run.request.stop():
+                return []
         except Exception as error:  # raised by the request's own `stop`
             log.exception("whether a trajectory is to stop could not be asked")
             return [run.fail(error)]
+        frame = self.image_decoders.previews.unfinished(run)
+        return [*frame, run.end(TrajectoryFinished, stop_reason=StopReason.CANCELLED)]
 
     def _advance(self, runs: Sequence[TrajectoryRun]) -> list[Sampled | Exception]:
         """The next token of each run, or the exception that its own step raised."""

@@ -276,6 +276,7 @@ class TrajectoryRun:
     previewed: int = 0  # how many of its cells have been
     latest: Event | None = None
     sampled: list[tuple[int, float]] = field(default_factory=list)  # tokens of its segment, with their log-probability
+    drawn: list[int] = field(default_factory=list)  # codes of its unfinished image that events have told
 
     def event(self, kind: type[Event], **values: object) -> Event:
         """An event made by the engine, with the segment and time of the run's last event."""
@@ -308,6 +309,10 @@ class TrajectoryRun:
                         case event:
                             events.append(event)
                             self.latest = event
+                            if isinstance(event, ImageCodesAdded):
+                                self.drawn += event.codes
+                            elif isinstance(event, SegmentFinished):
+                                self.drawn.clear()
                             if self.sampled and isinstance(event, SegmentFinished):
                                 ids, log_probs = zip(*self.sampled, strict=True)
                                 events.append(self.event(LogProbabilities, ids=ids, log_probs=log_probs))

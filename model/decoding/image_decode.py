@@ -4,6 +4,7 @@ At most one batch of each is decoded at a time; previews are cropped and encoded
 """
 
 import functools
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from PIL import Image as Picture
 
 from model.backends.janus import Janus
 from model.decoding.grammar import DecodedImage, DecodeImage, TrajectoryRun
-from model.events import Event, Preview
+from model.events import Event, FrameAdded, Preview
 from model.images import encode_png
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,24 @@ class Previews:
         events = self._cells(run, picture, self.janus.image_codes) if run.preview_segment is not None else []
         run.preview_segment = None
         return events
+
+    def unfinished(self, run: TrajectoryRun) -> list[Event]:
+        """`FrameAdded` of what there is of an image that is not drawn further, white where nothing is; nothing where no
+        previews are wanted. Decoding errors are logged."""
+        if not run.drawn or run.request.preview_every is None:
+            return []
+        try:
+            picture = self._decode([tuple(run.drawn)])[0].copy()
+        except Exception:
+            log.exception("an unfinished image could not be decoded")
+            return []
+        cell, count = self.janus.image_size // self.janus.side, len(run.drawn)
+        row, column = divmod(count, self.janus.side)
+        picture[row * cell : (row + 1) * cell, column * cell :] = 255
+        picture[(row + 1) * cell :] = 255
+        png = encode_png(Picture.fromarray(picture))
+        sha256 = hashlib.sha256(png).hexdigest()
+        return [run.event(FrameAdded, sha256=sha256, png=png, share=count / self.janus.image_codes)]
 
     def _decode(self, drawn: Sequence[tuple[int, ...]]) -> np.ndarray:
         """(B, H, W, 3) uint8 pictures; missing codes are filled up with the blank code."""

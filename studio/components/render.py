@@ -95,7 +95,7 @@ def row(event: Event) -> Row | None:
 
 
 def frame(sha256: str, png: bytes, share: float) -> Row:
-    """A stage of an image without codes."""
+    """A stage of an image without codes, or of one that was stopped."""
     return {"is": "frame", "sha256": sha256, "png": data_url(png), "share": round(share, 3)}
 
 
@@ -138,7 +138,7 @@ def _without_picture(made: Row) -> Row:
 def _left_undrawn(made: Row, trajectory: Trajectory) -> list[Row]:
     """How far an image of codes had come that was never finished, and so has no picture."""
     segment = trajectory.segments[made["segment"]] if made["is"] == "segment" else None
-    if not isinstance(segment, Image) or segment.sha256 is not None or segment.frames:
+    if not isinstance(segment, Image) or segment.sha256 is not None or not segment.codes:
         return []
     return [{"is": "progress", "segment": made["segment"], "count": len(segment.codes)}]
 

@@ -78,7 +78,7 @@ class HeldOut:
     rounds: int = 2
     batch: int = 32
     seed: int = 0
-    validation: int = 400  # prompts of the training split, as many of each, by which a stage is chosen
+    validation: int = 1000  # prompts of the training split, as many of each, by which a stage is chosen
 
     @property
     def test(self) -> dict[str, list[Description]]:

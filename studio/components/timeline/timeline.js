@@ -268,12 +268,12 @@ function paint(part, image) {
   if (image.complete) draw(); else image.onload = draw;
 }
 
-// A stage of an image without codes.
+// A stage of an image without codes, or what there is of one that was stopped: its cells were counted.
 function frame(row, image) {
   const part = state.segments[row.segment];
   if (!part || !part.canvas) return;
   paint(part, image);
-  part.head.textContent = `${Math.round(100 * row.share)} %`;
+  if (!part.began) part.head.textContent = `${Math.round(100 * row.share)} %`;
 }
 
 function verdict(row) {
