@@ -7,12 +7,12 @@ same file loads in TRL untouched; what else is known of a row stands in columns 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from model.messages import MessageError, MessagePart, check_verdict, conversation, flattened, only_text, planned, shown
-from model.numbers import is_number
 from model.reflection_text import first_verdict
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 
@@ -281,6 +281,16 @@ def _check_characters(texts: Sequence[str], most: int) -> None:
             f"got {characters:,} characters of text, wanted at most {most:,}; shorten it, or allow more by "
             "--most-characters"
         )
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite float, or an int that a float can hold; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int above 1.8e308
+        return False
 
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:

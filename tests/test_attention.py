@@ -9,8 +9,16 @@ import torch.nn.functional as F
 from model.backends.janus import Janus
 from model.decoding.load_for_inference import open_checkpoint
 from model.sequences import Text
-from model.training.attention import BLOCK, Layout, Span, attend_in_spans, attention, attention_in_spans
-from model.training.batch import collate, token_counts
+from model.training.batch import (
+    BLOCK,
+    Layout,
+    Span,
+    attend_in_spans,
+    attention,
+    attention_in_spans,
+    collate,
+    token_counts,
+)
 from model.training.policy import Policy
 from model.training.training_sequences import TrainingSequence, draw, judge
 from model.world.scene import Scene, render

@@ -20,10 +20,10 @@ from model.training.training_sequences import (
 )
 from model.training.world_data.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
 from model.world.language import parse
-from model.world.patches import patch_codes
 from model.world.plan import read_plan
 from model.world.random_scenes import sample_scene
 from model.world.scene import random_scene, render
+from model.world.sprites import patch_codes
 
 PICTURE = render(random_scene(random.Random(0), 3))
 

@@ -20,8 +20,8 @@ from model.training.embedded.painter_pairs import pairs_of
 from model.training.embedded.painter_pipeline import new_autoencoder, new_pipeline, new_tokenizer
 from model.training.runs.folder import RunPaths, RunStart
 from model.world.language import parse
-from model.world.patches import patch_codes
 from model.world.scene import Item, Scene, random_scene, render
+from model.world.sprites import patch_codes
 from model.world.verifier import read
 
 

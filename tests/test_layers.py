@@ -18,7 +18,6 @@ TORCH_FREE = (
     "reflection_text",
     "images",
     "atomic_files",
-    "numbers",
     "prepare.released_labels",
     "world.language",
 )

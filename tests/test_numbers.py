@@ -18,9 +18,8 @@ from annotations.schema.field_types import misfit
 from annotations.schema.forms.regions import Regions
 from annotations.schema.questions import Question
 from model.backends.preprocessing import Preprocessing
-from model.examples import JudgeExample
+from model.examples import JudgeExample, is_number
 from model.messages import MessageError
-from model.numbers import is_number
 from model.trajectory import Origin, Reflection, Token, Trajectory
 
 HUGE = 10**400  # JSON and Python have it, a float has not

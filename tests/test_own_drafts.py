@@ -19,10 +19,10 @@ from model.training.world_data.curriculum import TaskMixture
 from model.training.world_data.drafts import PolicyDraft, read_drafts, write_drafts
 from model.training.world_data.world_sequences import world_sequences
 from model.world.language import parse
-from model.world.patches import patch_codes
 from model.world.random_scenes import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import held_out
+from model.world.sprites import patch_codes
 from model.world.verifier import read
 
 

@@ -21,10 +21,10 @@ from model.evaluation import aha as aha_command
 from model.events import fold
 from model.trajectory import Image, Origin, Sampling, Thought, Trajectory
 from model.world.language import parse
-from model.world.patches import patch_codes
 from model.world.perturbations import KINDS, changed_codes, perturb
 from model.world.random_scenes import sample_scene
 from model.world.scene import Item, Scene, render
+from model.world.sprites import patch_codes
 from model.world.verifier import accepted, check, read
 from studio.draw.reflection_counts import ReflectionCounts, counted, counts
 

@@ -55,5 +55,15 @@ def test_the_readme_is_two_screens_and_its_links_lead_somewhere():
 def test_no_folder_has_more_source_files_than_one_looks_through():
     for folder in {file.parent for name in ("model", "annotations", "studio") for file in (ROOT / name).rglob("*.py")}:
         if folder.name != "versions":
-            names = [file.name for file in folder.glob("*.py") if file.name != "__init__.py"]
-            assert len(names) <= MOST_FILES, f"{folder}: {len(names)}"
+            assert (count := len(list(folder.glob("*.py")))) <= MOST_FILES, f"{folder}: {count}"
+
+
+@pytest.mark.parametrize("package", ["model", "annotations", "studio"])
+def test_every_path_to_look_at_is_there(package: str):
+    table = (ROOT / package / "README.md").read_text("utf-8").split("## Where to look", 1)[1].split("\n## ", 1)[0]
+    folder, paths = ROOT / package, re.findall(r"`([\w/.]+(?:/|\.py|\.js|\.yaml))`", table)
+    assert len(paths) > 10
+    for path in paths:
+        named = re.sub(r"/?(NAME|KIND)\.\w+$", "", path)  # any file of a folder
+        there = (folder / named).exists() or (ROOT / named).exists()
+        assert there or ("/" not in path and any(folder.rglob(path))), path

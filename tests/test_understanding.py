@@ -16,9 +16,9 @@ from model.training.embedded.understanding import (
     pictures,
     target_embeddings,
 )
-from model.world.patches import PATCHES
 from model.world.plan import read_plan
 from model.world.scene import render
+from model.world.sprites import PATCHES
 
 
 def test_a_patch_is_to_look_like_its_code_its_words_and_its_place(tiny: Janus):

@@ -10,9 +10,9 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import CriticScoreRow
+from annotations.db.visibility import is_visible
 from annotations.errors import AnswerError
 from annotations.store.store import Store
-from annotations.store.visibility import is_visible
 
 LONGEST_NAME = 200  # characters
 

@@ -10,6 +10,7 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, ItemRow, TrajectoryRow
+from annotations.db.visibility import is_visible
 from annotations.export.query import Query
 from annotations.queue.flags import Flag, flags_by_trajectory
 from annotations.schema.annotation import Annotation, Status
@@ -18,7 +19,6 @@ from annotations.schema.questions import SKIP_REASON
 from annotations.store.revisions import counted, current
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS, get_all
-from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory
 
 AT_ONCE = 100  # trajectories read in one transaction

@@ -1,13 +1,13 @@
 """Validates the records of an import against a store, and writes the new ones to a file for staging.
 
-Reads the store and never writes to it; knows nothing of runs and transactions.
+Reads the store and never writes to it; knows nothing of runs.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,14 +19,19 @@ from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.formats import FORMATS
 from annotations.importing.records import Read, RowError
 from annotations.importing.source_tables import TableSource
+from annotations.pictures import trajectory_pictures
+from annotations.pictures.images import PngFile
 from annotations.schema.imported_record import Record
-from annotations.store import imported_records
+from annotations.store import imported_records, trajectories
 from annotations.store.imported_records import PreparedRecord
-from annotations.store.store import Checked, Store
+from annotations.store.store import Store
+from annotations.store.trajectory_columns import check_storable, pictures_by_position
+from model.trajectory import Trajectory
 
 AT_ONCE = 100  # records checked in one go
 AT_ONCE_BYTES = 32 * 2**20  # … or so many of pictures
 
+Checked = dict[str, PngFile]  # pictures of a trajectory, by hash
 OnProgress = Callable[[int, int], None]  # rows done, of how many
 Prepared = tuple[list[PreparedRecord], Checked]  # the parts of a record, and what is known of their pictures
 
@@ -121,6 +126,31 @@ def _records(job: CheckJob) -> Read:
             yield record
 
 
+def check_trajectories(
+    store: Store, drawings: Sequence[tuple[Trajectory, Mapping[str, bytes]]]
+) -> list[Checked | AnnotationsError]:
+    """For each trajectory with its pictures: the descriptions of the pictures by hash, or the error that saving it
+    would raise.
+    """
+    now = store.clock().isoformat()
+    dated = [trajectory if trajectory.created_at else replace(trajectory, created_at=now) for trajectory, _ in drawings]
+    results = [_checked(store, each, pictures) for each, (_, pictures) in zip(dated, drawings, strict=True)]
+    checked = list(zip(dated, results, strict=True))
+    valid = [trajectory for trajectory, result in checked if not isinstance(result, AnnotationsError)]
+    with store.database.reading() as session:
+        taken = trajectories.taken_ids(session, valid).others
+    return [trajectories.conflict(each.id) if each.id in taken else result for each, result in checked]
+
+
+def _checked(store: Store, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
+    try:
+        check_storable(trajectory)
+        hashes = set(pictures_by_position(trajectory).values())
+        return {sha256: trajectory_pictures.describe(store.picture_files, sha256, pictures) for sha256 in hashes}
+    except AnnotationsError as error:
+        return error
+
+
 class _Checker:
     """Checks records against the store a few at a time."""
 
@@ -147,10 +177,12 @@ class _Checker:
 
     def flush(self) -> None:
         """Check the pending records, and write the valid ones together, so that what they share is written once."""
-        known = self._store.known_records([record.key for record in self._pending])
+        with self._store.database.reading() as session:
+            known = imported_records.known_keys(session, [record.key for record in self._pending])
         fresh = [record for record in self._pending if record.key not in known]
         self.already += len(self._pending) - len(fresh)
-        results = iter(self._store.check([(p.trajectory, p.pictures) for record in fresh for p in record.parts]))
+        drawings = [(part.trajectory, part.pictures) for record in fresh for part in record.parts]
+        results = iter(check_trajectories(self._store, drawings))
         checked = [(record, self._pictures(record, [next(results) for _ in record.parts])) for record in fresh]
         valid = [(self._prepared(record), pictures) for record, pictures in checked if pictures is not None]
         self.new += len(valid)

@@ -21,13 +21,14 @@ from sqlalchemy.orm import Session
 
 from annotations.db.locks import ServerLock, lock_of
 from annotations.db.tables import ImportRunRow, StagedRow, TrajectoryRow
+from annotations.db.visibility import ImportState
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.answer_storage import add_answers
+from annotations.pictures import trajectory_pictures
 from annotations.pictures.images import PngFile
 from annotations.store import imported_records, items, trajectories
 from annotations.store.imported_records import BatchName, PreparedRecord
 from annotations.store.store import Store
-from annotations.store.visibility import ImportState
 
 SILENT = timedelta(minutes=10)  # after which a run that gives no sign of life is taken as broken off
 STOPPING = timedelta(minutes=1)  # … after it was cancelled
@@ -186,7 +187,8 @@ class ImportRun:
             self._renew(session, ImportState.STORING, done, total)
             imported_records.stage(session, prepared, files, self.name, owner=self.owner, now=self._now)
             took = time.monotonic() - began
-        self.store.put_pictures(files, pictures)  # after their rows, so that no picture is left that no row names
+        # after their rows, so that no picture is left that no row names
+        trajectory_pictures.store_all(self.store.picture_files, files, pictures)
         self._adapt(took)
         time.sleep(REST * took)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from annotations.errors import AnswerError
 from annotations.schema.forms.question_form import MeasurementLevel
-from model.numbers import is_number
+from model.examples import is_number
 
 Given = Iterable[tuple[Hashable, Hashable, str | float | None]]  # item, annotator, answer
 Value = str | float

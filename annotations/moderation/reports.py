@@ -8,10 +8,10 @@ from sqlalchemy import func, insert, select
 
 from annotations.db.administration_tables import ReportRow
 from annotations.db.tables import TrajectoryRow
+from annotations.db.visibility import is_visible
 from annotations.errors import NotFoundError
 from annotations.schema.names import clean_name
 from annotations.store.store import Store
-from annotations.store.visibility import is_visible
 
 LONGEST_NOTE = 300  # characters
 MOST_OPEN = 20  # reports of one drawing that are kept until an admin has looked

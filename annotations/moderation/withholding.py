@@ -13,12 +13,12 @@ from sqlalchemy import delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import DeletionRow, ItemRow, LeaseRow, TrajectoryImageRow, TrajectoryRow
+from annotations.db.visibility import is_visible
 from annotations.errors import AnnotationsError, NotFoundError
 from annotations.store import items, trajectories
 from annotations.store.items import ItemState
 from annotations.store.listing import SUMMARY_COLUMNS, TrajectorySummary, summary_of
 from annotations.store.store import Store
-from annotations.store.visibility import is_visible
 
 MOST = 200  # drawings in one call
 HIDDEN_LEASE = "hidden"

@@ -36,6 +36,17 @@ def store(storage: PictureStorage, sha256: str, pngs: Mapping[str, bytes]) -> Pn
     return storage.write(pngs[sha256]) if sha256 in pngs else described
 
 
+def store_all(storage: PictureStorage, files: Mapping[str, PngFile], pngs: Mapping[str, bytes]) -> None:
+    """Write the pictures of trajectories whose rows are stored already; `files`: as `describe` described them.
+
+    Raises PictureError where the disk refuses, TrajectoryError for one that is neither given nor stored.
+    """
+    storage.write_all({sha256: pngs[sha256] for sha256 in files if sha256 in pngs})
+    for sha256 in files:
+        if sha256 not in pngs and not storage.has(sha256):
+            raise TrajectoryError(f"the picture {sha256[:12]}… was deleted meanwhile; give its PNG")
+
+
 def store_missing(storage: PictureStorage, hashes: Iterable[str], pngs: Mapping[str, bytes]) -> None:
     """Write once more those pictures that a purge, perhaps of another process, has removed meanwhile.
 

@@ -12,12 +12,12 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, DeletionRow, ImportRow, RestorationRow, TrajectoryRow
+from annotations.db.visibility import is_published, is_staged
 from annotations.errors import NotFoundError
 from annotations.schema.annotation import Annotation, Status, Value
 from annotations.store.completion import record
 from annotations.store.revisions import by_id, history_even_if_hidden
 from annotations.store.store import Store
-from annotations.store.visibility import is_published, is_staged
 from model.trajectory import Trajectory
 
 

@@ -11,11 +11,11 @@ from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from annotations.db.tables import FlagRow, ItemRow, LeaseRow, ReturnRow, TrajectoryRow
+from annotations.db.visibility import is_visible
 from annotations.errors import AnswerError, ConflictError, LeaseError, NotFoundError
 from annotations.schema.forms.text import is_storable
 from annotations.store import items
 from annotations.store.store import Store
-from annotations.store.visibility import is_visible
 
 LONGEST = 1000  # characters of a note or an answer
 MOST = 200  # flags that are listed

@@ -10,11 +10,11 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow, TrajectoryRow
+from annotations.db.visibility import is_visible
 from annotations.schema.annotation import Status
 from annotations.schema.project import ItemPurpose
 from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store
-from annotations.store.visibility import is_visible
 
 MOST = 200  # items that are listed
 RECENT = 60  # annotations that the pace is taken from

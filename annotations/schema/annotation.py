@@ -21,7 +21,7 @@ from annotations.schema.questions import (
     Question,
     questions_about,
 )
-from model.numbers import is_number
+from model.examples import is_number
 from model.reflection_text import split_verdict
 from model.trajectory import Reflection, Trajectory
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from model.numbers import is_number
+from model.examples import is_number
 
 ATOMS = {int, float, str, bool, NoneType}
 

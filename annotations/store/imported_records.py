@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from annotations.db.record_json import unpack
 from annotations.db.tables import ImportFileRow, ImportRow
+from annotations.db.visibility import is_published, is_visible
 from annotations.pictures.images import PngFile
 from annotations.schema.imported_record import Record
 from annotations.store import trajectories
 from annotations.store.trajectory_columns import PreparedRows, prepare
-from annotations.store.visibility import is_published, is_visible
 
 ROWS_PER_QUERY = 200
 

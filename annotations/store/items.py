@@ -25,12 +25,12 @@ from annotations.db.tables import (
     TrajectoryImageRow,
     TrajectoryRow,
 )
+from annotations.db.visibility import is_visible
 from annotations.errors import NotFoundError, ProjectError
 from annotations.schema.annotation import Annotation, Status, validate
 from annotations.schema.project import ItemPurpose, Project
 from annotations.schema.question_targets import PAIR, WHOLE
 from annotations.store import item_ranks, projects
-from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory
 
 ITEMS_PER_CHECK = 1000  # items checked in one transaction

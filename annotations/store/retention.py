@@ -25,9 +25,9 @@ from annotations.db.tables import (
     TrajectoryImageRow,
     TrajectoryRow,
 )
+from annotations.db.visibility import is_visible
 from annotations.store import search_index
 from annotations.store.search_index import terms_of
-from annotations.store.visibility import is_visible
 
 TRAJECTORIES_PER_PURGE = 200
 

@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement, Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, ItemRow, ProjectRow
+from annotations.db.visibility import is_visible
 from annotations.errors import AnswerError, ConflictError, NotFoundError
 from annotations.schema.annotation import Annotation, Answers, Decision, Status, validate
 from annotations.schema.project import ItemPurpose
 from annotations.store import items, projects
 from annotations.store.trajectories import get, mark_annotated
-from annotations.store.visibility import is_visible
 
 LONGEST_KEY = 64
 

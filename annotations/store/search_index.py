@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from annotations.db.search_words import search_words
 from annotations.db.tables import AnnotationRow, PostingRow, TrajectoryRow
+from annotations.db.visibility import is_visible
 from annotations.schema.names import name_key
-from annotations.store.visibility import is_visible
 
 BLOCK = 4096  # numbers per row: 512 bytes, which a new trajectory rewrites for each of its terms
 TERMS_PER_QUERY = 500

@@ -6,10 +6,10 @@ from sqlalchemy import Select, distinct, func, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, TrajectoryImageRow
+from annotations.db.visibility import is_visible
 from annotations.schema.questions import NO, REASON_CORRECTION, VERDICT_RIGHT
 from annotations.store import search_index
 from annotations.store.revisions import is_counted
-from annotations.store.visibility import is_visible
 from model.trajectory import Reflection
 
 

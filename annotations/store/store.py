@@ -25,7 +25,7 @@ from annotations.db.engine import (
 )
 from annotations.db.locks import maintenance_lock
 from annotations.db.tables import PropertyRow
-from annotations.errors import AnnotationsError, AwayError, NotFoundError, TrajectoryError
+from annotations.errors import AnnotationsError, AwayError, NotFoundError
 from annotations.pictures import trajectory_pictures
 from annotations.pictures.images import PngFile
 from annotations.pictures.storage import PictureStorage, open_storage
@@ -51,7 +51,6 @@ from annotations.store.trajectory_columns import check_storable, pictures_by_pos
 from model.trajectory import Trajectory
 
 ITEMS_PER_WRITE = 50  # added to a project in one transaction
-Checked = dict[str, PngFile]  # pictures of a trajectory, by hash
 
 
 def open_store(directory: Path, url: str | None = None, pictures: str | None = None) -> "Store":
@@ -83,7 +82,7 @@ class Store:
         self.closed = threading.Event()  # ends what runs for it in threads
         self.hidden = 0  # number of calls of `hide`, by which caches know that they are outdated
         self.pictures_at = pictures
-        self._pictures: PictureStorage = open_storage(database.directory, pictures)
+        self.picture_files: PictureStorage = open_storage(database.directory, pictures)
 
     def __enter__(self) -> "Store":
         return self
@@ -111,7 +110,7 @@ class Store:
         )
         check_storable(stored, owner)
         hashes = set(pictures_by_position(stored).values())
-        files = [trajectory_pictures.store(self._pictures, sha256, pictures) for sha256 in hashes]
+        files = [trajectory_pictures.store(self.picture_files, sha256, pictures) for sha256 in hashes]
         try:
             self._save(stored, files, pictures, owner=owner, recorded=recorded)
         except AwayError:  # perhaps after the commit; saving the same trajectory again changes nothing
@@ -128,7 +127,7 @@ class Store:
         recorded: bool,
     ) -> None:
         with self.database.writing() as session:
-            trajectory_pictures.store_missing(self._pictures, [file.sha256 for file in files], pictures)
+            trajectory_pictures.store_missing(self.picture_files, [file.sha256 for file in files], pictures)
             trajectories.add(session, trajectory, files, owner=owner, recorded=recorded)
 
     def trajectory(self, trajectory_id: str) -> Trajectory:
@@ -174,11 +173,11 @@ class Store:
             visible = trajectories.shows_picture(session, sha256)
         if not visible:
             raise NotFoundError(f"there is no picture {sha256[:80]!r}; it may have been deleted")
-        return self._pictures.read(sha256)
+        return self.picture_files.read(sha256)
 
     def stored_picture(self, sha256: str) -> bytes:
         """As `picture`, whether it is visible or not: for moderators."""
-        return self._pictures.read(sha256)
+        return self.picture_files.read(sha256)
 
     def picture_or_none(self, sha256: str) -> bytes | None:
         """As `picture`; None for one that is deleted, lost or damaged."""
@@ -213,7 +212,7 @@ class Store:
                     if not (ids := choose(session)):
                         return erased
                     for sha256 in retention.purge(session, ids):
-                        self._pictures.remove(sha256)
+                        self.picture_files.remove(sha256)
                 erased += len(ids)
 
     # Projects
@@ -263,44 +262,6 @@ class Store:
         return ids
 
     # Imports
-
-    def check(self, drawings: Sequence[tuple[Trajectory, Mapping[str, bytes]]]) -> list[Checked | AnnotationsError]:
-        """For each trajectory with its pictures: the descriptions of the pictures by hash, or the error that saving it
-        would raise. Stores nothing.
-        """
-        now = self.clock().isoformat()
-        dated = [
-            trajectory if trajectory.created_at else replace(trajectory, created_at=now) for trajectory, _ in drawings
-        ]
-        results = [self._check(each, pictures) for each, (_, pictures) in zip(dated, drawings, strict=True)]
-        checked = list(zip(dated, results, strict=True))
-        valid = [trajectory for trajectory, result in checked if not isinstance(result, AnnotationsError)]
-        with self.database.reading() as session:
-            taken = trajectories.taken_ids(session, valid).others
-        return [trajectories.conflict(each.id) if each.id in taken else result for each, result in checked]
-
-    def _check(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
-        try:
-            check_storable(trajectory)
-            hashes = set(pictures_by_position(trajectory).values())
-            return {sha256: trajectory_pictures.describe(self._pictures, sha256, pictures) for sha256 in hashes}
-        except AnnotationsError as error:
-            return error
-
-    def known_records(self, keys: Sequence[str]) -> set[str]:
-        """Those of the keys whose records were imported before; a few hundred at most."""
-        with self.database.reading() as session:
-            return imported_records.known_keys(session, keys)
-
-    def put_pictures(self, files: Mapping[str, PngFile], pictures: Mapping[str, bytes]) -> None:
-        """Write the pictures of trajectories that are in the database already; `files`: as `check` described them.
-
-        Raises PictureError where the disk refuses, TrajectoryError for one that is neither given nor stored.
-        """
-        self._pictures.write_all({sha256: pictures[sha256] for sha256 in files if sha256 in pictures})
-        for sha256 in files:
-            if sha256 not in pictures and not self._pictures.has(sha256):
-                raise TrajectoryError(f"the picture {sha256[:12]}… was deleted meanwhile; give its PNG")
 
     def imports(self) -> list[ImportBatch]:
         with self.database.reading() as session:

@@ -11,13 +11,13 @@ from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import DeletionRow, ImageRow, StagedRow, TrajectoryImageRow, TrajectoryRow
+from annotations.db.visibility import is_staged, is_visible
 from annotations.errors import ConflictError, NotFoundError
 from annotations.pictures.images import PngFile
 from annotations.store import items, search_index
 from annotations.store.items import ItemState
 from annotations.store.search_index import terms_of
 from annotations.store.trajectory_columns import PreparedRows, pictures_by_position, prepare
-from annotations.store.visibility import is_staged, is_visible
 from model.trajectory import Trajectory
 
 MAX_IDS = 200  # in one query

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from PIL import ImageOps
 from transformers import JanusImageProcessorPil
 
-from model.numbers import is_number
+from model.examples import is_number
 
 HALF = (0.5, 0.5, 0.5)
 

@@ -18,8 +18,7 @@ from model.backends.checkpoint.loading import open_processor
 from model.backends.checkpoint.saving import Files, save_checkpoint
 from model.backends.janus import Janus
 from model.decoding.sampling import guided, log_probabilities
-from model.training.attention import attend_in_spans
-from model.training.batch import Batch, TargetGroup
+from model.training.batch import Batch, TargetGroup, attend_in_spans
 from model.training.loop import Run
 from model.training.runs.folder import RunStart
 from model.training.runs.state import fingerprint

@@ -13,9 +13,8 @@ import numpy as np
 
 from model.world.known_prompts import normalise
 from model.world.language import Description, parse
-from model.world.patches import PATCHES, cells
 from model.world.scene import Item, Scene, free_places, render
-from model.world.sprites import COLOURS
+from model.world.sprites import COLOURS, PATCHES, cells
 from model.world.verifier import Reading, accepted, check, read
 from model.world.vocabulary import MOST_OBJECTS, PromptError
 

@@ -15,8 +15,7 @@ from typing import Any
 from annotations.schema.annotation import Annotation, right_answer
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
-from model.examples import JudgeExample
-from model.numbers import is_number
+from model.examples import JudgeExample, is_number
 from model.reflection_text import own_words, sentence
 from model.trajectory import Image, Origin, Reflection, Source, Trajectory
 

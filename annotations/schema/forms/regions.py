@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from annotations.schema.forms.question_form import Feature, FormOfChoices, MeasurementLevel
-from model.numbers import is_number
+from model.examples import is_number
 from model.trajectory import Image, Source, Trajectory
 
 MOST_REGIONS = 100

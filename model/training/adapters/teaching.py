@@ -21,7 +21,7 @@ from model.decoding.load_for_inference import open_checkpoint
 from model.examples import JudgeExample, ThoughtExample
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, RowBounds, Rows, prompts_in, rows_from
-from model.training.loop import Loop, StepData, prefetched
+from model.training.loop import Loop, ObjectiveBatches, StepData, prefetched
 from model.training.policy import Policy, network_run, write_checkpoint
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.load_for_training import AdapterOptions, LoadOptions, base_name, open_for_training
@@ -82,38 +82,20 @@ def teach(
     if janus.small:
         torch.set_num_threads(1)  # two take ten times as long where something else is busy
     rows, about = _opened(janus, examples)
-    known, about_known = _replayed(janus, settings)
-    chosen = row_source(rows, settings.seed, settings.batch)
-    policy, loop = (
-        Policy(janus),
-        Loop(
-            LoopSettings(
-                settings.steps,
-                settings.learning_rate,
-                settings.warmup,
-                settings.decay,
-                save_every=settings.save_every,
-                seed=settings.seed,
-            )
-        ),
-    )
-    distillation = open_self_distillation(
-        policy, loop, distill_prompts(janus, examples, settings), settings, settings.seed
-    )
-    replayed = CrossEntropy(settings.replay_share, "replayed_")
+    replayed, about_replayed = _replayed(janus, settings)
+    policy, loop = Policy(janus), Loop(_loop_settings(settings))
+    prompts = distill_prompts(janus, examples, settings)
+    distillation = open_self_distillation(policy, loop, prompts, settings, settings.seed)
+    learnt = row_source(rows, settings.seed, settings.batch)
 
     def data(step: int) -> StepData:
         progress(step)
-        learnt, kept = chosen(step, loop.rank_slice), list(known(step, loop.rank_slice))
-        objectives = [
-            cross_entropy_batches(janus, CrossEntropy(verdict_threshold=settings.verdict_threshold), learnt, 1)
-        ]
-        objectives += [cross_entropy_batches(janus, replayed, kept, 1)] if kept else []
-        objectives += distillation.objectives(step)
-        return StepData(objectives, [sequence.name for sequence in (*learnt, *kept)])
+        sequences, kept = list(learnt(step, loop.rank_slice)), list(replayed(step, loop.rank_slice))
+        objectives = [*_objectives(janus, settings, sequences, kept), *distillation.objectives(step)]
+        return StepData(objectives, [sequence.name for sequence in (*sequences, *kept)])
 
     provenance = {"parent": base_name(source), "recipe": "teach", "settings": asdict(settings)}
-    run = network_run(janus, policy, out, provenance | about | about_known, RunStart(restart=True))
+    run = network_run(janus, policy, out, provenance | about | about_replayed, RunStart(restart=True))
     with prefetched(data, settings.steps) as ahead:
         loop.train(run, ahead)
     measured = [row for at in range(min(len(rows), MOST_MEASURED)) if isinstance(row := rows[at], TrainingSequence)]
@@ -198,3 +180,17 @@ def _replayed(janus: Janus, settings: TeachingSettings) -> tuple[SequenceSource,
     if janus.domain is not EMBEDDED_WORLD or not settings.replay:
         return lambda step, which: (), {}
     return open_rehearsal(janus, settings.seed, settings.replay, [])
+
+
+def _loop_settings(settings: TeachingSettings) -> LoopSettings:
+    shared = settings.steps, settings.learning_rate, settings.warmup, settings.decay
+    return LoopSettings(*shared, save_every=settings.save_every, seed=settings.seed)
+
+
+def _objectives(
+    janus: Janus, settings: TeachingSettings, learnt: list[TrainingSequence], replayed: list[TrainingSequence]
+) -> list[ObjectiveBatches]:
+    """The losses of a step's sequences, beside self-distillation."""
+    by_loss = [(CrossEntropy(verdict_threshold=settings.verdict_threshold), learnt)]
+    by_loss += [(CrossEntropy(settings.replay_share, "replayed_"), replayed)] if replayed else []
+    return [cross_entropy_batches(janus, loss, sequences, 1) for loss, sequences in by_loss]

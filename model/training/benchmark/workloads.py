@@ -9,10 +9,10 @@ from model.training.training_sequences import TrainingSequence, draw, judge
 from model.training.world_data.world_sequences import reflect, world_source
 from model.world.defects import spoil
 from model.world.language import write
-from model.world.patches import patch_codes
 from model.world.random_scenes import sample_scene
 from model.world.scene import render
 from model.world.splits import sample_training
+from model.world.sprites import patch_codes
 
 
 def supervised(janus: Janus, seed: int, step: int, batch: int) -> list[TrainingSequence]:

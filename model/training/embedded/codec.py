@@ -29,8 +29,8 @@ from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.settings import LoopSettings
 from model.trajectory import Sampling
-from model.world.patches import PATCHES, patch_codes
 from model.world.scene import random_scene, render
+from model.world.sprites import PATCHES, patch_codes
 
 SHARPNESS = 30.0  # factor on cosines before the softmax
 NAMING = 0.1  # weight of the encoder's cross-entropy beside the decoder's error

@@ -44,12 +44,11 @@ from model.templates import (
 from model.world.defects import spoil
 from model.world.edits import sample_edit, write_edit
 from model.world.language import CATEGORIES, write
-from model.world.patches import PATCHES
 from model.world.plan import write_plan
 from model.world.random_scenes import sample_description, sample_scene
 from model.world.reasons import write_reason
 from model.world.scene import random_scene, render
-from model.world.sprites import SIZE
+from model.world.sprites import PATCHES, SIZE
 from model.world.verifier import check, read
 
 PATCH = 8  # pixels per side of an image code

@@ -28,12 +28,11 @@ from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.settings import LoopSettings
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, Description, reword, write
-from model.world.patches import PATCHES, patch_codes
 from model.world.random_scenes import sample_scene
 from model.world.reasons import write_reason
 from model.world.scene import Scene, render
 from model.world.splits import GENEVAL, held_out_prompts, sample_training
-from model.world.sprites import CELL, COLOURS, NOUNS, SPRITE
+from model.world.sprites import CELL, COLOURS, NOUNS, PATCHES, SPRITE, patch_codes
 from model.world.verifier import accepted, check, read
 
 SHARES = (3, 5, 4, 4, 6, 6, 1, 1)  # of the categories, in their order

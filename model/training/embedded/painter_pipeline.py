@@ -18,10 +18,9 @@ from transformers import JanusVQVAE, PreTrainedTokenizerFast, T5Config, T5Encode
 
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, reword, write
-from model.world.patches import PATCHES
 from model.world.random_scenes import sample_description, sample_scene
 from model.world.reasons import write_reason
-from model.world.sprites import CELL, CELLS, SIZE, SPRITE
+from model.world.sprites import CELL, CELLS, PATCHES, SIZE, SPRITE
 from model.world.verifier import check, read
 
 MOST_TOKENS = 48  # of a prompt and what a critic said of a draft

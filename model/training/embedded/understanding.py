@@ -28,9 +28,8 @@ from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.settings import LoopSettings
 from model.training.world_data.world_sequences import noisy
 from model.world.defects import smeared
-from model.world.patches import PATCHES, cells
 from model.world.scene import random_scene, render
-from model.world.sprites import CELLS
+from model.world.sprites import CELLS, PATCHES, cells
 from model.world.verifier import read
 
 NOISE = 6.0  # most standard deviation of pixel noise, of 255

@@ -20,8 +20,7 @@ from model.backends.request import Task
 from model.decoding.load_for_inference import open_checkpoint
 from model.examples import RewardExample
 from model.sequences import image_pixel_pieces, prompt_pieces, self_check_pieces
-from model.training.attention import attend_in_spans
-from model.training.batch import Batch, collate
+from model.training.batch import Batch, attend_in_spans, collate
 from model.training.dataset import RowBounds, RowFormat, pixels
 from model.training.policy import make_trainable
 from model.training.training_sequences import TrainingSequence

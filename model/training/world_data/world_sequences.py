@@ -29,13 +29,13 @@ from model.training.world_data.drafts import PolicyDraft
 from model.world.defects import DEFECTS, RELATION_DEFECTS, mistake, otherwise, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write
-from model.world.patches import patch_codes
 from model.world.plan import write_items
 from model.world.random_scenes import sample_scene
 from model.world.reasons import write_reason
 from model.world.repair import repair_scene
 from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
+from model.world.sprites import patch_codes
 from model.world.verifier import Reading, accepted, check, read
 
 
