@@ -10,16 +10,15 @@ import pytest
 from commands import run as run_command
 
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
-from model.evaluation.bootstrap import Proportion, to_counts
+from model.evaluation.bootstrap import Proportion
 from model.evaluation.simulated_annotators import AgreeingAnnotator, CriticAnnotator, VerifierAnnotator
 from model.trajectory import Image, Reflection, Sampling, Token, Trajectory
 from model.world.defects import spoil
-from model.world.language import parse, write
+from model.world.language import parse
 from model.world.random_scenes import sample_scene
 from model.world.scene import render
-from model.world.splits import held_out as set_aside
 from studio.study.__main__ import parser, run
-from studio.study.arms import BOTH, Arm, HeldOut, StudyError, StudyStage, run_arm, training_command, with_rows
+from studio.study.arms import Arm, StudyError, StudyStage, training_command, with_rows
 from studio.study.labelling import answers
 from studio.study.report import Results, lines, to_json
 
@@ -107,24 +106,6 @@ def test_the_table_has_paired_differences_from_start_stage_before_and_control_an
     assert "+80.0 (" in later and "+30.0 (" in later and later.endswith("+40.00")
     [first, _, _] = json.loads(json.dumps(to_json(results, {})))["arms"]
     assert first["differences"]["hard"]["final image"]["minus_control"][0] == pytest.approx(0.4)
-
-
-def test_an_arm_keeps_the_stage_with_most_right_final_images_on_validation_prompts(tmp_path: Path):
-    held_out, arm = HeldOut(2, validation=12), Arm("corrections", 10, 0)
-    prompts = {split: {write(prompt) for prompt in of} for split, of in held_out.validating.items()}
-    assert [len(of) for of in prompts.values()] == [6, 6]
-    assert not any(set_aside(parse(prompt)) for of in prompts.values() for prompt in of)
-    for stage, right, validated in (("sft", 3, 5), ("sft-dpo", 9, 4)):
-        for name, count in (("figures", right), ("validation", validated)):
-            figure = Proportion.from_pairs([(each < count, 1) for each in range(10)])
-            rows = {BOTH: {"final image": to_counts(figure)}}
-            (tmp_path / f"{stage}.{name}.json").write_text(json.dumps({"figures": rows}))
-    results = run_arm(arm, [StudyStage("sft", 1), StudyStage("dpo", 1)], {}, "sft", tmp_path, held_out)
-    assert {stage: of[BOTH]["final image"].value for stage, of in results.items()} == {
-        "sft": 0.3,
-        "dpo": 0.9,
-        "kept": 0.3,
-    }
 
 
 def test_a_study_runs_through_store_queue_export_and_trainer_and_is_not_done_twice(

@@ -31,7 +31,6 @@ from studio.study.report import Results, lines, plot, to_json
 
 SOURCES = ("corrections", "control", "critic")
 EXPORTED = (*KINDS["sft"], *KINDS["dpo"])
-LATER = {"dpo_kinds": list(KINDS["dpo"]), "validation": HeldOut.validation}  # settings that older studies do not name
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
     add("--error-rate", type=float, default=0.05, help="share of the simulated annotators' answers that are wrong")
     add("--hard-share", type=float, default=0.5, help="of the drawings' prompts")
     add("--prompts", type=int, default=2000, help="held-out ones: half GenEval-like, half hard")
-    add("--validation", type=int, default=HeldOut.validation, help="prompts by which an arm keeps one of its stages")
     add("--rounds", type=int, default=2, help="images at most, of every drawing")
     add("--stages", nargs="+", choices=tuple(KINDS), default=["sft", "dpo"], help="in this order")
     add("--sources", nargs="+", choices=SOURCES, default=list(SOURCES), help="who answers")
@@ -61,15 +59,15 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What makes a study another one."""
-    shared = ("checkpoint", "critic", "error_rate", "hard_share", "prompts", "rounds", "steps", *LATER)
+    shared = ("checkpoint", "critic", "error_rate", "hard_share", "prompts", "rounds", "steps", "dpo_kinds")
     options = tuple(f"{method}_options" for method in KINDS)
     return {name: getattr(arguments, name) for name in (*shared, *options)}
 
 
 def check(arguments: argparse.Namespace) -> None:
     """Raises StudyError for a folder of another study, and for numbers that make none."""
-    if min(*arguments.sizes, arguments.seeds, arguments.steps, arguments.prompts - 1, arguments.validation - 1) < 1:
-        raise StudyError("--sizes, --seeds and --steps are 1 at least, --prompts and --validation 2")
+    if min(*arguments.sizes, arguments.seeds, arguments.steps, arguments.prompts - 1) < 1:
+        raise StudyError("--sizes, --seeds and --steps are 1 at least, --prompts 2")
     if not 0 <= arguments.error_rate <= 1 or not 0 <= arguments.hard_share <= 1:
         raise StudyError("--error-rate and --hard-share are shares from 0 to 1")
     file, settings = arguments.out / "study.json", settings_of(arguments)
@@ -78,7 +76,7 @@ def check(arguments: argparse.Namespace) -> None:
             raise StudyError(f"{arguments.out} is there already and holds no study; choose another --out")
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(settings, indent=2), mode=0o644)
-    elif (known := LATER | json.loads(file.read_text("utf-8"))) != settings:
+    elif (known := {"dpo_kinds": list(KINDS["dpo"])} | json.loads(file.read_text("utf-8"))) != settings:
         other = [name for name in settings if known.get(name) != settings[name]]
         raise StudyError(f"{arguments.out} holds a study with another {', '.join(other)}; choose another --out")
 
@@ -132,7 +130,7 @@ def arms_of(arguments: argparse.Namespace, seed: int) -> list[Arm]:
 def run(arguments: argparse.Namespace, train: Trainer = in_a_process) -> Results:
     """Raises StudyError, CheckpointError and AnnotationsError."""
     check(arguments)
-    held_out = HeldOut(arguments.prompts, arguments.rounds, arguments.batch, validation=arguments.validation)
+    held_out = HeldOut(arguments.prompts, arguments.rounds, arguments.batch)
     stages = [
         StudyStage(
             method,

@@ -2,12 +2,10 @@
 
 A stage is a command of the trainer; its checkpoint and figures lie in the study's folder, and what lies there is not
 done again. A stage whose export has no rows goes on with those of the stage before it, so that every arm has the same
-number of steps. Of several stages an arm keeps the one with most right final images on validation prompts, which are of
-the training split and measure nothing else.
+number of steps.
 """
 
 import json
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +19,12 @@ from model.evaluation.figures import Judged, drawing_requests, figures
 from model.evaluation.fixed_prompts import DIRECTIONS
 from model.evaluation.recorded import RecordedRollouts, checkpoint_stamp, judge_recorded
 from model.training.runs.folder import RunPaths
-from model.world.language import Description
-from model.world.splits import GENEVAL, HARD, held_out_prompts, sample_training
+from model.world.splits import GENEVAL, HARD, held_out_prompts
 
 Figures = dict[str, dict[str, Figure]]  # split → row → figure
 Trainer = Callable[[Sequence[str], Path], None]  # carries out a command of the trainer, with a log
 
-SPLITS = {"GenEval-like": GENEVAL, "hard": HARD}
 BOTH = "GenEval-like and hard"
-KEPT = "kept"  # beside the stages: the one that an arm keeps
-CRITERION = "final image"  # by which it does
 KINDS = {  # what each stage learns from
     "sft": ("judge_sft", "draw_sft", "redraw_sft"),
     "dpo": ("judge_pref", "image_pref"),
@@ -78,19 +72,6 @@ class HeldOut:
     rounds: int = 2
     batch: int = 32
     seed: int = 0
-    validation: int = 1000  # prompts of the training split, as many of each, by which a stage is chosen
-
-    @property
-    def test(self) -> dict[str, list[Description]]:
-        """By split."""
-        return {split: held_out_prompts(self.prompts // 2, of, self.seed) for split, of in SPLITS.items()}
-
-    @property
-    def validating(self) -> dict[str, list[Description]]:
-        """By split."""
-        rng = random.Random(f"validation {self.seed}")
-        half = range(self.validation // 2)
-        return {split: [sample_training(rng, of[i % len(of)]) for i in half] for split, of in SPLITS.items()}
 
 
 def with_rows(stage: StudyStage, exports: Mapping[str, Path], stages: Sequence[StudyStage]) -> StudyStage:
@@ -119,30 +100,26 @@ def in_a_process(command: Sequence[str], log: Path) -> None:
         raise StudyError(f"python -m {' '.join(command)} ended with {done.returncode}; see {log}")
 
 
-def measure(
-    checkpoint: str | Path, held_out: HeldOut, prompts: Mapping[str, Sequence[Description]], record: Path
-) -> Figures:
+def measure(checkpoint: str | Path, held_out: HeldOut, record: Path) -> Figures:
     """The figures of a checkpoint by split and of both splits together; its rollouts are recorded in a file, so that a
     measurement that was stopped goes on."""
     backend = open_backend(checkpoint)
     sampling = replace(backend.sampling, thinks=False, thinks_after_no=False)
     recorded = RecordedRollouts(record, checkpoint_stamp(checkpoint))
     judged: dict[str, list[Judged]] = {}
-    for split, descriptions in prompts.items():
-        requests = drawing_requests(descriptions, sampling, held_out.rounds, held_out.seed)
-        judged[split] = judge_recorded(backend, requests, descriptions, held_out.batch, recorded)
+    for split, categories in (("GenEval-like", GENEVAL), ("hard", HARD)):
+        prompts = held_out_prompts(held_out.prompts // 2, categories, held_out.seed)
+        requests = drawing_requests(prompts, sampling, held_out.rounds, held_out.seed)
+        judged[split] = judge_recorded(backend, requests, prompts, held_out.batch, recorded)
     judged[BOTH] = [rollout for rollouts in judged.values() for rollout in rollouts]
     rows = {split: figures(rollouts) for split, rollouts in judged.items()}
     return {split: {row: of[row] for row in DIRECTIONS if row in of} for split, of in rows.items()}
 
 
-def measured(
-    checkpoint: str | Path, held_out: HeldOut, file: Path, about: Mapping[str, object], *, validating: bool = False
-) -> Figures:
+def measured(checkpoint: str | Path, held_out: HeldOut, file: Path, about: Mapping[str, object]) -> Figures:
     """`measure`, once: the result lies in a JSON file, with what else is to be said of it."""
     if not file.exists():
-        prompts = held_out.validating if validating else held_out.test
-        results = measure(checkpoint, held_out, prompts, file.with_suffix(".rollouts.jsonl"))
+        results = measure(checkpoint, held_out, file.with_suffix(".rollouts.jsonl"))
         plain = {split: {row: to_counts(figure) for row, figure in rows.items()} for split, rows in results.items()}
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps({"about": dict(about), "figures": plain}), mode=0o644)
@@ -163,27 +140,17 @@ def run_arm(
     held_out: HeldOut,
     train: Trainer = in_a_process,
 ) -> dict[str, Figures]:
-    """The figures after every stage, each of which goes on from the one before it; of several stages also those of the
-    one that is kept. Raises StudyError."""
+    """The figures after every stage, each of which goes on from the one before it. Raises StudyError."""
     parent: str | Path = start
-    results, validated, done = {}, {}, []
+    results, done = {}, []
     for stage in stages:
         done.append(stage.method)
         out = folder / "-".join(done)
-        about = {"arm": vars(arm), "stage": stage.method}
         file = folder / f"{out.name}.figures.json"
         if not file.exists():
             command = training_command(with_rows(stage, exports, stages), exports, parent, out, arm.seed)
             begun = ("--resume",) if RunPaths(out).state.exists() else ()
             train([*command, *begun], folder / f"{out.name}.log")
-            measured(out, held_out, file, about | {"command": command})
+            measured(out, held_out, file, {"arm": vars(arm), "stage": stage.method, "command": command})
         results[stage.method], parent = read_figures(file), out
-        if len(stages) > 1:
-            validation = folder / f"{out.name}.validation.json"
-            validated[stage.method] = measured(out, held_out, validation, about, validating=True)
-    return results | ({KEPT: results[best_stage(validated)]} if validated else {})
-
-
-def best_stage(validated: Mapping[str, Figures]) -> str:
-    """The stage with most right final images on validation prompts; of equal ones the earliest."""
-    return max(validated, key=lambda stage: validated[stage][BOTH][CRITERION].value or 0.0)
+    return results

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure as Plot
 
 from model.evaluation.bootstrap import Figure, difference, interval
-from studio.study.arms import KEPT, Arm, Figures
+from studio.study.arms import Arm, Figures
 
 SHOWN = ("final image", "verdict, balanced")  # in the plot
 COLOURS = {"corrections": "#3b4cc0", "control": "#707070", "critic": "#e0872d"}
@@ -29,7 +29,7 @@ class Results:
 
 def lines(results: Results) -> Iterator[str]:
     """For every split, arm, stage and row: the value, and the differences from the start, the stage before and the
-    control, of which a stage that is kept is compared with the one that the control keeps."""
+    control."""
     for split, rows in results.start.items():
         yield f"{split} ({next(iter(rows.values())).prompts} held-out prompts, without a plan)"
         yield f"  {'':34}{'value':>18}{'− start':>26}{'− stage before':>26}{'− control':>26}{'per 100':>9}"
@@ -43,7 +43,7 @@ def lines(results: Results) -> Iterator[str]:
 def _line(results: Results, arm: Arm, stage: str, earlier: str | None, split: str, row: str) -> str:
     stages, start = results.arms[arm], results.start[split][row]
     value, control = stages[stage][split][row], results.control(arm)
-    previous = stages[earlier][split][row] if earlier is not None and stage != KEPT else None
+    previous = stages[earlier][split][row] if earlier is not None else None
     compared = None if control in (None, arm) else results.arms[control].get(stage, {}).get(split, {}).get(row)
     gain = difference(value, start)
     each = f"{100 * gain[0] / arm.size * 100:+.2f}" if gain and arm.source == "corrections" else ""
@@ -119,7 +119,7 @@ def _curves(results: Results, split: str, row: str) -> dict[tuple[str, str, int]
     by_key: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
     for arm, stages in sorted(results.arms.items(), key=lambda pair: pair[0].size):
         for stage, figures in stages.items():
-            value = figures[split][row].value if stage != KEPT else None
+            value = figures[split][row].value
             if value is not None:
                 by_key.setdefault((arm.source, stage, arm.seed), []).append((arm.size, value))
     return by_key
