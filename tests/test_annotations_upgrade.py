@@ -13,17 +13,21 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, text
 
 from annotations.db.engine import FILE, open_database, open_database_for_reading
 from annotations.db.postgres import parse
+from annotations.db.process_tables import LiveEventsRow
 from annotations.db.tables import Base, PostingRow
 from annotations.db.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
+from annotations.ops import data_repair
+from annotations.ops.data_repair import Severity
 from annotations.queue.assignment import AnnotatorProgress, claim, progress
 from annotations.queue.progress import project_answers
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT, RICH
+from annotations.store import search_index
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
@@ -74,6 +78,7 @@ def rows(file: Path, table: str) -> int:
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path):
+    assert LiveEventsRow.metadata is Base.metadata  # imported here, so that its tables are declared
     open_database(tmp_path).close()
     engine = create_engine(f"sqlite:///{tmp_path / FILE}")
     with engine.connect() as connection:
@@ -173,6 +178,25 @@ def test_prompts_that_are_stored_already_get_their_category(tmp_path):
         for category, prompts in {"single object": ["a cat"], "counting": ["two dogs"], "mixed": []}.items():
             listed = store.trajectories(keep=Filter(category=category))
             assert [one.prompt for one in listed] == prompts  # “a car” is deleted, and stays so
+
+
+def test_categories_are_what_the_parser_of_today_reads_and_lists_find_them(tmp_path):
+    prompts = {"asked": "please paint me a picture of two apples", "plain": "a cat", "gone": "can you draw a red car"}
+    with open_store(tmp_path) as store:
+        trajectory = Trajectory("", 7, 1, Sampling(), "tiny", (), StopReason.FAILED)
+        for id, prompt in prompts.items():
+            store.save(dataclasses.replace(trajectory, id=id, prompt=prompt), {}, owner="visitor")
+        store.hide("gone", by="ann")
+        with store.database.writing() as session:  # as the parser before politeness read them, and one as no parser did
+            session.execute(text("UPDATE trajectories SET category = CASE id WHEN 'plain' THEN 'hard' END"))
+            session.execute(text("UPDATE alembic_version SET version_num = '0019'"))
+            search_index.rebuild(session)
+    assert rows(upgrade(tmp_path / FILE), "trajectories") == 3
+    with open_store(tmp_path) as store:
+        for category, ids in {"counting": ["asked"], "single object": ["plain"], "colours": [], "hard": []}.items():
+            assert [listed.id for listed in store.trajectories(keep=Filter(category=category))] == ids
+        found = {finding.check: finding.level for finding in data_repair.findings(store.database)}
+        assert found["copies"] is found["traits"] is Severity.FINE
 
 
 def test_what_is_stored_already_is_listed_and_found_as_before(tmp_path):

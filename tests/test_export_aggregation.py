@@ -14,9 +14,11 @@ from annotations.export.aggregate.dawid_skene import dawid_skene
 from annotations.export.aggregate.votes import mean, vote
 from annotations.export.annotated_trajectories import annotated_trajectories
 from annotations.export.exporter import export
+from annotations.export.labels.judge_targets import JudgeExclusion
 from annotations.export.preview import survey
 from annotations.export.query import Aggregation, Query
 from annotations.export.store_context import StoreContext
+from annotations.queue.review import decide
 from annotations.store.store import open_store
 from model.images import encode_png
 from model.training.rewards.verifier import fit
@@ -141,6 +143,18 @@ def test_a_reflection_weighs_one_however_many_people_said_it(store, tmp_path, ag
     weights = rows.groupby("trajectory_id")["weight"].sum().tolist()
     assert sorted(weights) == ([1, 3] if aggregation is Aggregation.ALL else [1, 1])
     assert sorted(rows["votes"]) == ([1, 3, 3, 3] if aggregation is Aggregation.ALL else [1, 3])
+
+
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+def test_a_decision_that_makes_a_row_goes_before_people_who_say_the_same_in_other_words(store, aggregation):
+    trajectory, pictures = aha(0)
+    id = store.save(trajectory, pictures, owner="visitor")
+    said = {who: NO | {"reason_correction": f"{who} says two."} for who in ("ann", "bob", "rae")}
+    ann, _ = store.annotate_all([judged(id, 2, who, **said[who]) for who in ("ann", "bob")])
+    decide(store, ann.item, "rae", [judged(id, 2, "rae", **said["rae"])])
+    held = survey(store, "judge_sft", Query(aggregation=aggregation), first=5)
+    assert [row.values["correction"] for row in held.first] == ["rae says two."]
+    assert held.left_out == {JudgeExclusion.OVERRULED: 2}
 
 
 @pytest.mark.parametrize("aggregation", [a for a in Aggregation if a is not Aggregation.ALL])

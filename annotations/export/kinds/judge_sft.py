@@ -87,16 +87,18 @@ def _rows(
 ) -> Iterator[ExportRow | Excluded]:
     by_target: dict[JudgeTarget, list[Annotation]] = defaultdict(list)
     apart = context.query.aggregation is Aggregation.ALL
-    decided = about.group.decision
+    decided, decision_makes_row = about.group.decision, False  # the decision is the first of the people
     for person in about.people:
         target = judge_target(annotated.trajectory, person, about.rating, context.query.good)
-        if decided is not None and person is not decided and any(decided in some for some in by_target.values()):
+        if decision_makes_row:
             target = JudgeExclusion.OVERRULED
         elif isinstance(target, JudgeTarget) and context.query.own_words and target.origin is not Origin.PERSON:
             target = JudgeExclusion.OWN_WORDS
         if isinstance(target, JudgeExclusion):
             yield Excluded(target, answers_of(person, WITH_EDIT))
-        elif apart:
+            continue
+        decision_makes_row = person is decided
+        if apart:
             yield _row(annotated, about, target, [person], 1.0, context)
         else:
             by_target[target].append(person)
