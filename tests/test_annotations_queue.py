@@ -5,6 +5,7 @@ from test_annotations_samples import aha, judged
 
 from annotations.errors import NotFoundError
 from annotations.queue.assignment import AnnotatorProgress, claim, progress
+from annotations.queue.progress import annotator_progress
 from annotations.queue.submission import skip_item
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.store.store import open_store
@@ -43,6 +44,10 @@ def test_the_oldest_waits_until_every_reflection_of_it_is_answered(store):
     assert shown(store, "ann") == newer
     assert progress(store, "ann") == AnnotatorProgress(done=1, waiting=1)
     assert shown(store, "bob") == older
+    skip_item(store, claim(store, REFLECTIONS, "ann").item, "ann")
+    assert progress(store, "ann") == AnnotatorProgress(done=1, waiting=0, skipped=1)
+    [share] = [each for each in annotator_progress(store, REFLECTIONS) if each.annotator == "ann"]
+    assert (share.completed, share.skipped) == (1, 1)
 
 
 def test_what_is_unfinished_waits_and_an_undo_brings_back_what_was_submitted(store):

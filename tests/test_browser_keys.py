@@ -12,6 +12,9 @@ from thoroughness import few
 
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
+from annotations.schema.forms.text import Text
+from annotations.schema.question_targets import PAIR
+from annotations.schema.questions import Question
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 from studio.theme import script
@@ -85,7 +88,8 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         for number in range(12):
             trajectory, pictures = aha(number, prompt=f"{number} apples")
             store.save(trajectory, pictures, owner="visitor")
-        store.create_project(replace(ARENA, overlap=None))
+        why = Question("why", PAIR, Text(), "Why?")
+        store.create_project(replace(ARENA, overlap=None, questions=(*ARENA.questions, why)))
         pears = [store.save(*aha(20 + number, prompt="two pears"), owner="visitor") for number in range(6)]
         store.add_items(ARENA.id, [NewItem(*pears[at : at + 2]) for at in (0, 2, 4)])
         disputed(store)
@@ -258,8 +262,9 @@ def test_votes_typed_ahead_are_told_and_can_be_taken_back(page, server):
 
 def test_words_about_a_pair_are_typed_without_voting_and_stored_with_the_vote(page, server):
     opened(page, server, "arena")
-    box, asked = page.locator("#arena-remark :is(textarea, input)"), page.locator("#arena-prompt .question")
+    box, asked = page.get_by_label("Anything to add?"), page.locator("#arena-prompt .question")
     before = asked.inner_text()
+    page.get_by_label("Why?").fill("no reason")
     box.fill("both are blue")
     box.press("b")
     page.wait_for_timeout(300)
@@ -272,7 +277,8 @@ def test_words_about_a_pair_are_typed_without_voting_and_stored_with_the_vote(pa
     page.evaluate(PRESS, [["b", "KeyB"]])
     expect(box).to_have_value("")
     with server.store() as store:
-        assert "both are blueb" in [said.answers.get("comment") for said in store.annotations(project=ARENA.id)]
+        answers = [said.answers for said in store.annotations(project=ARENA.id)]
+    assert ("both are blueb", "no reason") in [(said.get("comment"), said.get("why")) for said in answers]
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,10 @@ def test_an_object_is_changed_behind_the_models_back(page: Page, server: Server)
     expect(page.locator("#timeline .ending .copy").first).to_be_visible()
     with server.store() as store:
         perturbed = [store.trajectory(each.id) for each in store.trajectories(limit=5) if each.parent_id == recorded]
+        planned_first = store.trajectory(recorded).sampling.thinks
     origins = [origin for image in perturbed[0].images for origin in image.origins]
     changed = origins.count(Origin.PERSON)
-    assert changed > 0
+    assert changed > 0 and perturbed[0].sampling.thinks is planned_first
     expect(page.locator("#timeline .forced")).to_have_count(changed)
     expect(page.get_by_label(re.compile("The studio changed the"))).to_be_checked()
 

@@ -15,7 +15,7 @@ from annotations.errors import AnswerError
 from annotations.export.exporter import export
 from annotations.export.manifest import PARQUET
 from annotations.importing.importer import bring_in
-from annotations.metrics.quality import accuracy, agreements, labels
+from annotations.metrics.quality import accuracy, agreements, drawings_to_name, labels
 from annotations.queue.gold_items import set_use
 from annotations.queue.progress import project_answers
 from annotations.schema.annotation import Annotation, Decision, Status, validate
@@ -130,9 +130,14 @@ def test_answers_of_all_forms_are_measured_on_their_scale_or_counted(worked):
         Ranking: MeasurementLevel.NOMINAL,
         Preference: MeasurementLevel.NOMINAL,
     }
-    counted = {q.name: dict(counts) for q, counts in labels(project_answers(worked, "nine")).items()}
+    told = project_answers(worked, "nine")
+    counted = {
+        q.name: dict(counts) for q, counts in labels(told, worked.trajectories_by_id(drawings_to_name(told))).items()
+    }
     assert counted["quality"] == {"1": 1, "2": 0, "3": 0, "4": 1, "5": 0, "6": 1, "7": 1}
     assert counted["places"] == {"artifact": 2} and counted["tags"] == {"dark": 2, "small": 2}
+    assert counted["best"] == {"image 2": 2}
+    assert counted["order"] == {"image 2 is the best": 1, "image 1 is the best": 1}
     assert counted["comment"] == {"written": 2} and counted["missing"] == {"marked": 2}
     assert counted["holds"] == {"holds": 2, "does not hold": 2, "cannot tell": 0}
     by_form = {type(measure.question.form): measure for measure in measured}
@@ -146,6 +151,7 @@ def test_a_reviewers_decision_about_all_forms_becomes_gold_by_which_others_are_c
     view = review.start(request)
     assert view.sheet["answers"]["all"] == {"best": 3, "tags": ["dark", "small"]}  # as both say, in whatever order
     assert view.sheet["answers"]["1"] == {"kind": "drawing", "missing": [1], "holds": TICKED}
+    assert "<bdi>nothing</bdi> → <bdi>image 2, image 1</bdi>" in view.trail
     assert "Decided" in review.decide(view.case, json.dumps(FILLED), request).note
     kinds = {a.segment: a.decision for a in project_answers(worked, "nine").decisions}
     assert kinds == dict.fromkeys((1, 3, None), Decision.ACCEPTED)

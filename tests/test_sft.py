@@ -152,6 +152,7 @@ def test_a_verdict_that_is_learnt_adds_no_loss_and_the_words_behind_it_do(own: J
     all_learnt, one_learnt, none_learnt = (metrics(each) for each in (0.0, probable - 1e-6, 1.0))
     assert all_learnt[TokenKind.VERDICT] == 0 < one_learnt[TokenKind.VERDICT] < none_learnt[TokenKind.VERDICT]
     assert all_learnt[TokenKind.TEXT] == none_learnt[TokenKind.TEXT] > 0
+    assert TokenKind.CODE not in all_learnt  # no image codes are learnt, so that no loss of theirs is logged
 
 
 def test_codec_and_eye_are_left_as_they_are(tiny_checkpoint: Path, tmp_path: Path):

@@ -18,7 +18,10 @@ from annotations.auth.accounts import add
 from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
+from annotations.schema.forms.text import Text
 from annotations.schema.project import Role
+from annotations.schema.question_targets import PAIR
+from annotations.schema.questions import Question
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 from model.decoding.janus_backend import JanusBackend
@@ -28,6 +31,7 @@ from studio.arena.handlers import ArenaHandlers, can_be_asked
 from studio.arena.leaderboard import contestants, leaderboard
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
+from studio.review.page import ReviewHandlers
 from studio.server import start
 from studio.settings import Mode, Settings
 
@@ -96,23 +100,37 @@ def test_two_questions_are_asked_one_after_the_other_and_then_the_next_pair_come
     assert "1 done" in third.progress
 
 
-def test_words_of_one_s_own_are_asked_beside_both_questions_and_stored_with_them(store):
-    filled(store)
+def test_every_text_question_is_asked_beside_both_questions_and_stored_with_them(store):
+    why = Question("why", PAIR, Text(), "Why <b>so</b>?", "In a few words.")
+    filled(store, project=replace(PAIRS, questions=(*PAIRS.questions, why)))
     page = handlers_of(store)
     first = page.start(visit(project="arena"))
-    assert first.remark["visible"] and first.remark["placeholder"] == "Anything to add?" and first.remark["value"] == ""
-    second = page.answer(first.showing, "left", visit(), " the car is cut off ")
-    assert second.remark["value"] == "the car is cut off"
-    third = page.answer(second.showing, "left", visit(), "the car is cut off, both times")
-    assert third.remark["value"] == ""
-    page.answer(page.answer(third.showing, "left", visit(), "no").showing, "left", visit(), " ")
-    texts = {made.item: made.answers.get("comment") for made in submitted(store)}
-    assert texts == {first.showing.item: "the car is cut off, both times", third.showing.item: None}
+    assert "Anything to add?" in first.words and "Why &lt;b&gt;so&lt;/b&gt;?" in first.words
+    written = {"comment": " the car is cut off ", "why": "It <is> red."}
+    second = page.answer(first.showing, "left", visit(), json.dumps(written))
+    assert ">the car is cut off</textarea>" in second.words and ">It &lt;is&gt; red.</textarea>" in second.words
+    third = page.answer(second.showing, "left", visit(), json.dumps(written | {"comment": "twice"}))
+    assert third.words.count("></textarea>") == 2
+    blank = json.dumps({"comment": " ", "why": ""})
+    page.answer(page.answer(third.showing, "left", visit(), json.dumps(written)).showing, "left", visit(), blank)
+    texts = {made.item: (made.answers.get("comment"), made.answers.get("why")) for made in submitted(store)}
+    assert texts == {first.showing.item: ("twice", "It <is> red."), third.showing.item: (None, None)}
+
+
+@pytest.mark.parametrize(
+    "words", ["{", "[]", '{"alignment": "left"}', '{"comment": 3}', '{"comment": "' + "x" * 2001 + '"}']
+)
+def test_texts_that_no_box_sent_are_refused_and_nothing_is_stored(store, words):
+    filled(store)
+    page = handlers_of(store)
+    view = page.start(visit(project="arena"))
+    assert "wrong" in page.answer(view.showing, "left", visit(), words).note
+    assert store.annotations(project="arena") == []
 
 
 def test_no_box_is_shown_where_no_text_is_asked_for(store):
     filled(store, project=replace(PAIRS, questions=PAIRS.questions[:2]))
-    assert not handlers_of(store).start(visit(project="arena")).remark["visible"]
+    assert handlers_of(store).start(visit(project="arena")).words == ""
 
 
 def test_a_question_that_need_not_be_answered_can_be_left(store):
@@ -346,6 +364,15 @@ def test_a_pair_of_one_picture_is_never_asked_about_and_the_next_comes(store):
     assert page.start(visit()).showing is None and len(submitted(store)) == 1
 
 
-def test_who_can_appoint_practice_is_told_where_none_is_appointed(store):
+def test_who_can_appoint_practice_is_told_how_before_and_after_the_first_answer(store):
     filled(store, project=replace(PAIRS, practice=5))
-    assert 'href="review?project=arena"' in handlers_of(store).start(visit()).note
+    page = handlers_of(store)
+    view = page.start(visit())
+    assert 'href="review?project=arena"' in view.note and "Nobody has answered anything yet" in view.note
+    vote(page, view)
+    review, asked = ReviewHandlers(store, Settings()), visit(project="arena")
+    case = review.start(asked)
+    assert "none is appointed" in case.queue and "press “Use for practice” below it" in case.queue
+    appointed = review.appoint(case.case, "It fits.", "practice", asked)  # one person's answer is enough
+    assert "It is for practice now" in appointed.note and "2 right answers are known." in appointed.note
+    assert "only 1 is appointed" in appointed.queue

@@ -8,12 +8,15 @@ import gradio as gr
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scene_backend import SceneBackend
 
 from annotations.store.store import Store, open_store
 from model.backends.contract import CheckpointError
 from model.backends.registry import open_backend
+from model.backends.request import Task
 from model.decoding.janus_backend import JanusBackend
 from studio.draw import page as draw
+from studio.image.page import offered
 from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import DrawForm
 from studio.inference.generator import Generator
@@ -49,6 +52,20 @@ def test_each_visitor_chooses_who_draws_and_the_drawing_says_so(two: Checkpoints
         *_, last = draw.ask(wish(name), VISIT, two, Sessions())
         assert store.trajectory(last[0]["trajectory"]["id"]).checkpoint == (name or two.names[0])
     assert two.named("other") is two.named("other")
+
+
+def test_a_checkpoint_is_offered_for_what_it_can_do_before_it_is_loaded_too(tiny_checkpoint: Path, store: Store):
+    first = Generator(open_backend(tiny_checkpoint), store)
+    checkpoints = Checkpoints(
+        first, ["painter", "diffusion:elsewhere"], opener=lambda source: SceneBackend("elsewhere")
+    )
+    for _ in range(2):
+        assert checkpoints.names_for(Task.DRAW) == [first.name, "painter+embedded", "elsewhere"]
+        assert checkpoints.names_for(Task.EDIT) == [first.name]
+        assert offered(checkpoints, Task.EDIT, "painter+embedded")["value"] == first.name
+        kept = "elsewhere" if checkpoints.loaded("elsewhere") else "painter+embedded"  # the open one has a critic
+        assert offered(checkpoints, Task.JUDGE, kept)["value"] == kept
+        checkpoints.named("elsewhere")
 
 
 def test_a_change_goes_on_with_the_checkpoint_that_drew(two: Checkpoints, store: Store):

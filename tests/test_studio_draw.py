@@ -12,10 +12,12 @@ from scene_backend import SceneBackend
 from studio_samples import aha
 
 from annotations.store.store import Store, open_store, open_store_for_reading
+from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.decoding.janus_backend import JanusBackend
 from model.trajectory import Sampling
 from studio.draw import page as draw
+from studio.inference.branch_request import perturbed_sampling
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import DrawForm
 from studio.inference.generator import Generator
@@ -215,6 +217,14 @@ def test_each_value_of_the_form_comes_from_the_widget_of_its_name():
     assert draw.DrawWidgets._fields == tuple(field.name for field in fields(DrawForm))
 
 
+def test_what_goes_on_from_a_changed_object_is_planned_first_only_where_its_parent_was():
+    own = Sampling(temperature=0.7, thinks=True)
+    child = perturbed_sampling(own, EMBEDDED_WORLD.first_draft(own))
+    assert child == replace(own, thinks=False, thinks_after_no=True)
+    assert perturbed_sampling(own, own) == own
+    assert perturbed_sampling(Sampling(), child) == Sampling()
+
+
 def test_a_form_sent_while_its_checkpoint_is_loading_draws_with_its_own_numbers(tiny: Janus, store: Store):
     own = Sampling(guidance=3.0, temperature=0.5)
 
@@ -224,10 +234,10 @@ def test_a_form_sent_while_its_checkpoint_is_loading_draws_with_its_own_numbers(
         return backend
 
     first = Generator(JanusBackend(tiny), store)
-    form = wish("a red cat", thinks=True, checkpoint="scenes")
-    before = replace(form, guidance=first.sampling.guidance, temperature=first.sampling.temperature)
-    by_hand = replace(form, guidance=2.0)
-    for asked, expected in ((before, own), (by_hand, replace(own, guidance=2.0, temperature=form.temperature))):
+    before = wish("a red cat", thinks=True, checkpoint="scenes", numbers_of=first.name)
+    by_hand = replace(before, guidance=2.0, numbers_of="scenes")
+    expectations = (before, own), (by_hand, Sampling(guidance=2.0, temperature=1.0))
+    for asked, expected in expectations:
         list(draw.ask(asked, VISIT, Checkpoints(first, ["scenes"], opener=open_scenes), Sessions()))
         drawn = store.trajectory(store.trajectories()[0].id)
         assert (drawn.checkpoint, drawn.error, drawn.sampling.thinks) == ("scenes", None, False)

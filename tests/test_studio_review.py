@@ -270,7 +270,7 @@ def test_what_answers_say_of_each_other(store):
     verdict, rating = agreements(told)[:2]
     assert verdict.percent.value == pytest.approx((3 + 3 * 1 / 3) / 6) and verdict.alpha.items == 6
     assert rating.alpha is None and rating.percent.value == 1
-    counted = {question.name: counts for question, counts in labels(told).items()}
+    counted = {question.name: counts for question, counts in labels(told, {}).items()}
     assert counted["verdict_right"] == {"yes": 15, "no": 3} and counted["reason_rating"]["5"] == 0
     assert [sum(day.values()) for day in throughput(told).values()] == [9]
     assert accuracy(told) == {} and len(items) == 3

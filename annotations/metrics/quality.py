@@ -5,7 +5,7 @@ counted but not compared: no two people write or draw the same.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
@@ -23,6 +23,7 @@ from annotations.schema.annotation import Annotation
 from annotations.schema.forms.question_form import MeasurementLevel
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
+from model.trajectory import Trajectory
 
 MOMENTS = 12  # points of a curve over time
 RESAMPLES_OVER_TIME = 200
@@ -100,16 +101,24 @@ def _over_time(
     return tuple(series)
 
 
-def labels(answers: ProjectAnswers) -> dict[Question, Counter[str]]:
-    """How often every answer was given, with those that nobody gave; of free text, how many wrote one."""
+def labels(answers: ProjectAnswers, drawings: Mapping[str, Trajectory]) -> dict[Question, Counter[str]]:
+    """How often every answer was given, with those that nobody gave; of free text, how many wrote one. `drawings`: by
+    id, what was answered about by forms that name images."""
     counts = {}
     for question in answers.project.questions:
-        values = [a.answers[question.name] for a in answers.submitted if question.name in a.answers]
         counted: Counter[str] = Counter(dict.fromkeys(question.form.labels(), 0))
-        for value in values:
-            counted.update(question.form.labels_of(value))
+        for annotation in answers.submitted:
+            if question.name in annotation.answers:
+                about = drawings.get(annotation.trajectory_id)
+                counted.update(question.form.labels_of(annotation.answers[question.name], about))
         counts[question] = counted
     return counts
+
+
+def drawings_to_name(answers: ProjectAnswers) -> list[str]:
+    """The ids of the trajectories that `labels` needs."""
+    naming = [question.name for question in answers.project.questions if question.form.names_images]
+    return list(dict.fromkeys(a.trajectory_id for a in answers.submitted if any(name in a.answers for name in naming)))
 
 
 def accuracy(answers: ProjectAnswers) -> dict[str, Accuracy]:

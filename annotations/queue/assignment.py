@@ -7,7 +7,7 @@ pictures is closed instead of assigned.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import exists, func, select
@@ -45,16 +45,17 @@ class Assignment:
 class AnnotatorProgress:
     """How far one annotator is, in items."""
 
-    done: int
+    done: int  # submitted, and counted
     waiting: int
+    skipped: int = 0  # not to come back
 
     @property
     def items(self) -> int:
-        return self.done + self.waiting
+        return self.done + self.waiting + self.skipped
 
     def further(self, more: int) -> "AnnotatorProgress":
         """After so many more are done."""
-        return AnnotatorProgress(self.done + more, max(0, self.waiting - more))
+        return replace(self, done=self.done + more, waiting=max(0, self.waiting - more))
 
 
 def claim(store: Store, project_id: str, annotator: str, *, exclude_item: int | None = None) -> Assignment | None:
@@ -235,18 +236,18 @@ def recover(store: Store) -> int:
 
 
 def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> AnnotatorProgress:
-    """Items that this annotator is done with, and those still waiting for them; items of gold are counted like others,
-    so that no number tells them apart. Nothing waits where only gold is left.
+    """Items that this annotator has submitted and skipped, and those still waiting for them; items of gold are counted
+    like others, so that no number tells them apart. Nothing waits where only gold is left.
     """
     mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator
-    done = select(func.count()).select_from(LeaseRow).where(*mine)
-    done = done.where(LeaseRow.outcome.in_((*COMPLETED, LeaseOutcome.OVER_QUOTA)))
+    had = select(func.count()).select_from(LeaseRow).where(*mine)
+    ended = had.where(LeaseRow.outcome.in_((*COMPLETED, LeaseOutcome.OVER_QUOTA)))
     open_ = ItemRow.project_id == project_id, ItemRow.state == ItemState.OPEN.value
 
     def left(*uses: ItemPurpose) -> int:
         of = *open_, ItemRow.use.in_(uses)
         there = session.scalar(select(func.count()).select_from(ItemRow).where(*of)) or 0
-        return there - (session.scalar(done.join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*of)) or 0)
+        return there - (session.scalar(ended.join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*of)) or 0)
 
     with store.database.reading() as session:
         waiting = (
@@ -255,7 +256,8 @@ def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Ann
             else left(ItemPurpose.WORK)
         )
         waiting = waiting if left(ItemPurpose.WORK) > 0 else 0
-        return AnnotatorProgress(done=session.scalar(done) or 0, waiting=max(0, waiting))
+        done, skipped = (session.scalar(had.where(LeaseRow.outcome == outcome)) or 0 for outcome in COMPLETED)
+        return AnnotatorProgress(done, max(0, waiting), skipped)
 
 
 def _open_project(session: Session, project_id: str) -> Project:

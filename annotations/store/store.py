@@ -136,7 +136,7 @@ class Store:
             return trajectories.get(session, trajectory_id)
 
     def trajectories_by_id(self, ids: Sequence[str]) -> dict[str, Trajectory]:
-        """Those of the trajectories that exist and are visible, by id; a few hundred at most."""
+        """Those of the trajectories that exist and are visible, by id; all of them are in memory."""
         with self.database.reading() as session:
             return trajectories.get_all(session, ids)
 

@@ -129,9 +129,12 @@ def get(session: Session, trajectory_id: str) -> Trajectory:
 
 def get_all(session: Session, ids: Sequence[str]) -> dict[str, Trajectory]:
     """Those of the trajectories that exist and are visible, by id."""
-    query = select(TrajectoryRow.id, TrajectoryRow.body)
-    query = query.where(TrajectoryRow.id.in_(ids), is_visible(TrajectoryRow.id))
-    return {id: Trajectory.from_dict(body) for id, body in session.execute(query)}
+    found: dict[str, Trajectory] = {}
+    for start in range(0, len(ids), MAX_IDS):
+        query = select(TrajectoryRow.id, TrajectoryRow.body)
+        query = query.where(TrajectoryRow.id.in_(ids[start : start + MAX_IDS]), is_visible(TrajectoryRow.id))
+        found |= {id: Trajectory.from_dict(body) for id, body in session.execute(query)}
+    return found
 
 
 def visible_ids(session: Session, ids: Sequence[str]) -> set[str]:

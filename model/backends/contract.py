@@ -40,6 +40,9 @@ class Capabilities:
     codes: int = 0  # image codes of an image, row by row of a square; 0: its images have none
     codebook: int = 0  # image codes there are to choose from
 
+    def includes(self, task: Task) -> bool:
+        return {Task.DRAW: self.draw, Task.EDIT: self.edit, Task.JUDGE: self.judge}[task]
+
 
 @dataclass(frozen=True)
 class ServingOptions:
@@ -184,9 +187,8 @@ def word_tokens(text: str, origin: Origin = Origin.SAMPLED) -> tuple[Token, ...]
 def check_task(backend: Backend, request: Request) -> None:
     """Raises RequestError for a task, a thought or a number of codes that a backend's capabilities leave out."""
     able = backend.capabilities
-    possible = {Task.DRAW: able.draw, Task.EDIT: able.edit, Task.JUDGE: able.judge}
-    if not possible[request.task]:
-        others = ", ".join(task.value for task, able in possible.items() if able)
+    if not able.includes(request.task):
+        others = ", ".join(task.value for task in Task if able.includes(task))
         raise RequestError(f"{backend.name} cannot {request.task.value}; it can: {others}.")
     sampling = request.sampling or backend.sampling
     if (sampling.thinks or sampling.thinks_after_no) and not able.thought:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model.backends.checkpoint.loading import SHIPPED, name_of
 from model.backends.contract import Backend
+from model.backends.request import Task
 
 JANUS = "janus"
 DEFAULT = "embedded"
@@ -44,6 +45,15 @@ def backend_name(source: str | Path) -> str:
 def is_janus(source: str | Path) -> bool:
     """Whether it is a checkpoint of Janus, which the trainer's methods train."""
     return _parts(source)[0] == JANUS
+
+
+def may_carry_out(source: str | Path, task: Task) -> bool:
+    """What a source tells of the tasks of its backend before it is open: a pipeline edits no image, and judges one only
+    by a critic. Of other kinds True; `Backend.capabilities` says what they can."""
+    kind, rest = _parts(source)
+    if kind != "diffusion":
+        return True
+    return task is Task.DRAW or (task is Task.JUDGE and "+" in str(rest))
 
 
 def painter_source(source: str | Path) -> str:

@@ -76,8 +76,8 @@ class SftSettings(ShardedSettings, SafeguardSettings):
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """`share` times the weighted sum of each kind's mean cross-entropy; metrics carry a prefix. A verdict whose
-    probability is `verdict_threshold` or more adds no loss."""
+    """`share` times the weighted sum of each kind's mean cross-entropy; metrics, of kinds that the step has targets of,
+    carry a prefix. A verdict whose probability is `verdict_threshold` or more adds no loss."""
 
     share: float = 1.0
     prefix: str = ""
@@ -93,10 +93,12 @@ class CrossEntropy:
         device = scores.log_probs.device
         learnt = batch.of_kind(TokenKind.VERDICT).to(device) & (scores.log_probs.exp() >= self.verdict_threshold)
         losses = torch.where(learnt, 0.0, -scores.log_probs * batch.weights.to(device))
-        means = {kind: losses[batch.of_kind(kind).to(device)].sum() / max(1, totals[kind]) for kind in KINDS}
+        kinds = [kind for kind in KINDS if totals[kind]] or KINDS
+        means = {kind: losses[batch.of_kind(kind).to(device)].sum() / max(1, totals[kind]) for kind in kinds}
         weighted = sum((KIND_WEIGHTS[kind] * mean for kind, mean in means.items()), torch.zeros((), device=device))
-        right = scores.verdicts_right / max(1, totals[TokenKind.VERDICT])
-        metrics = {**means, "verdicts_right": right}
+        metrics: dict[str, torch.Tensor] = dict(means)
+        if TokenKind.VERDICT in means:
+            metrics["verdicts_right"] = scores.verdicts_right / max(1, totals[TokenKind.VERDICT])
         return self.share * weighted, {f"{self.prefix}{name}": value for name, value in metrics.items()}
 
 

@@ -79,7 +79,7 @@ class AnnotateHandlers:
         """What those who can appoint items of practice are told where there are too few."""
         if not at.project.practice or not at.who.may(Role.ADMIN):
             return ""
-        return practice_missing(at.project, project_counts(self.store)[at.project.id].practice)
+        return practice_missing(at.project, project_counts(self.store)[at.project.id])
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> AnnotateView:
         """Another project; the shown item is released."""
@@ -139,7 +139,8 @@ class AnnotateHandlers:
             if (shown := ItemToken.read(token)) is not None:
                 at.place.trajectory(shown.item)
                 submission.skip_item(self.store, shown.item, at.name, reason=why or "")
-                self._complete(at, shown.item)
+                self.counts.pop((at.name, at.project.id), None)  # it may be done, skipped or to come back
+                self.holding.forget(at.session, shown.item)
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:

@@ -68,9 +68,10 @@ def progress_line(
     known, how many of one's own agree with those.
     """
     share = 100 * progress.done / max(1, progress.done + progress.waiting)
+    skipped = f"<span>{progress.skipped:,} skipped</span>" if progress.skipped else ""
     at = f'<span title="of this drawing">{escaped(part)}</span>' if part else ""
     return (
-        f'<div class="counted"><span>{progress.done:,} done</span><span>{progress.waiting:,} waiting</span>'
+        f'<div class="counted"><span>{progress.done:,} done</span>{skipped}<span>{progress.waiting:,} waiting</span>'
         f'<div class="bar"><i style="width:{share:.1f}%"></i></div>{at}{_pace(pace)}{_standing(known)}</div>'
     )
 

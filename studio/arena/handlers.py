@@ -5,6 +5,8 @@ Nothing that is sent to the browser says who drew what, until it is counted. Eve
 answer that is sent twice is stored once. A pair is held by signs of life, and goes to others when the page goes away.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,25 +14,23 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, LeaseError, NotFoundError, redact_paths
+from annotations.errors import AnnotationsError, AnswerError, LeaseError, NotFoundError, redact_paths
 from annotations.queue import assignment, submission
 from annotations.queue.assignment import Assignment
 from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.forms.preference import Preference
-from annotations.schema.forms.text import Text
+from annotations.schema.forms.text import LONGEST_TEXT, Text
 from annotations.schema.project import Project, Role
 from annotations.schema.question_targets import PAIR
 from annotations.schema.questions import Question
 from annotations.store.store import Store
-from annotations.store.trajectories import MAX_IDS
-from model.trajectory import Trajectory
 from studio.annotate.held_items import HeldItems
 from studio.annotate.reflection_view import progress_line
 from studio.arena.leaderboard import leaderboard
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import readable
-from studio.components.forms.sheet import Sheet, SheetTarget, value_of
+from studio.components.forms.sheet import UNREADABLE, Sheet, SheetTarget, value_of
 from studio.components.notices import error_notice, practice_missing, success_notice
 from studio.components.page_options import stay
 from studio.components.render import escaped, isolated
@@ -83,7 +83,7 @@ class ArenaView(NamedTuple):
     sheet: Any  # the pictures and the question
     workspace: Any  # … and what stands around them
     none: Any  # the button that leaves a question open
-    remark: Any  # the box of a text question about the pair
+    words: Any  # the boxes of the text questions about the pair
     note: Any
 
 
@@ -97,9 +97,9 @@ def asked(project: Project) -> list[Question]:
     return [question for question in project.questions if isinstance(question.form, Preference)]
 
 
-def remark_asked(project: Project) -> Question | None:
-    """The first text question, which is asked in a box beside every other question of a pair."""
-    return next((question for question in project.questions if isinstance(question.form, Text)), None)
+def texts_asked(project: Project) -> list[Question]:
+    """The text questions, which are asked in boxes below every other question of a pair."""
+    return [question for question in project.questions if isinstance(question.form, Text)]
 
 
 # HTML
@@ -111,6 +111,31 @@ def heading(prompt: str, question: Question, number: int, of: int) -> str:
         f'<p class="eyebrow">The prompt</p><h1 dir="auto">{escaped(prompt)}</h1>'
         f'<p class="question"><b>{isolated(question.title)}</b> <span>{which}{isolated(question.help)}</span></p>'
     )
+
+
+def boxes(questions: Sequence[Question], written: Mapping[str, Any], key: str) -> str:
+    """A box for each text question; `key` is that of this showing, so that a browser lays them anew."""
+    return "".join(
+        f'<label data-key="{key}">{isolated(question.title)} <span>{isolated(question.help)}</span>'
+        f'<textarea name="{escaped(question.name)}" rows="1" maxlength="{LONGEST_TEXT}" dir="auto">'
+        f"{escaped(str(written.get(question.name, '')))}</textarea></label>"
+        for question in questions
+    )
+
+
+# What comes back
+
+
+def written_texts(project: Project, words: str | None) -> dict[str, str]:
+    """The answers to the text questions in the JSON of a page, without blank ones. Raises AnswerError."""
+    try:
+        values = json.loads(words or "{}")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise AnswerError(UNREADABLE) from error
+    names = {question.name for question in texts_asked(project)}
+    if not isinstance(values, dict) or not all(name in names and isinstance(t, str) for name, t in values.items()):
+        raise AnswerError(UNREADABLE)
+    return {name: text.strip() for name, text in values.items() if text.strip()}
 
 
 # Handlers
@@ -131,8 +156,7 @@ class ArenaHandlers:
         if not isinstance(view.showing, PairToken) or not at.who.may(Role.ADMIN):
             return view
         project = self.store.project(view.showing.project)
-        there = project_counts(self.store)[project.id].practice if project.practice else 0
-        return view._replace(note=practice_missing(project, there))
+        return view._replace(note=practice_missing(project, project_counts(self.store)[project.id]))
 
     def choose(self, project: str | None, showing: PairToken | None, request: gr.Request) -> ArenaView:
         """Another project; the shown pair is released."""
@@ -142,10 +166,10 @@ class ArenaHandlers:
         return self._next(at, project)
 
     def answer(
-        self, showing: PairToken | None, choice: str | None, request: gr.Request, remark: str | None = None
+        self, showing: PairToken | None, choice: str | None, request: gr.Request, words: str | None = None
     ) -> ArenaView:
-        """One of PREFERENCES, or nothing for a question that need not be answered, with what stands in the box of the
-        text question; after the last it is submitted."""
+        """One of PREFERENCES, or nothing for a question that need not be answered, with what stands in the boxes of the
+        text questions; after the last it is submitted."""
         at = self._resolve_session(request)
         if showing is None:
             return self._next(at, None)
@@ -157,9 +181,7 @@ class ArenaHandlers:
             answers = {q.name: v for q in questions[:number] if (v := before.get(q.name)) is not None}
             if choice:
                 answers[showing.question] = questions[number].form.from_page(choice, showing.left, showing.right)
-            text = remark_asked(project)
-            if text is not None and remark and remark.strip():
-                answers[text.name] = remark.strip()
+            answers |= written_texts(project, words)
             made = Annotation(showing.trajectory_id, None, at.name, answers, item=showing.item, project=project.id)
             if number + 1 < len(questions):
                 submission.save(self.store, showing.item, at.name, [made])
@@ -238,10 +260,7 @@ class ArenaHandlers:
         ids = list(
             dict.fromkeys(id for a in answers.submitted for id in (a.trajectory_id, answers.others.get(a.item, "")))
         )
-        known: list[Trajectory] = []
-        for start in range(0, len(ids), MAX_IDS):
-            known += self.store.trajectories_by_id(ids[start : start + MAX_IDS]).values()
-        return leaderboard(answers, known)
+        return leaderboard(answers, list(self.store.trajectories_by_id(ids).values()))
 
     def _resolve_session(self, request: gr.Request) -> ArenaSession:
         """Raises gr.Error for visitors."""
@@ -262,7 +281,7 @@ class ArenaHandlers:
         project = next((p for p in open_ if p.id == project_id), next(iter(open_), None))
         menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project and project.id, visible=len(open_) > 1)
         hidden = gr.update(visible=False)
-        empty = ArenaView(None, menu, "", NONE, None, hidden, gr.skip(), hidden, "")
+        empty = ArenaView(None, menu, "", NONE, None, hidden, gr.skip(), "", "")
         if project is None:
             return empty
         turn = assignment.claim(self.store, project.id, at.name)
@@ -283,8 +302,7 @@ class ArenaHandlers:
         number = next((i for i, q in enumerate(questions) if q.name == asked_for), None)
         if number is None:
             number = next((i for i, q in enumerate(questions) if q.name not in before), 0)
-        question, text = questions[number], remark_asked(project)
-        typed = before.get(text.name, "") if text else ""
+        question = questions[number]
         about = SheetTarget(None, None, "", (question,), needed=question.required)
         left = self.store.trajectory(turn.left)
         pair = Sheet(project, left, self.store.trajectory(right), turn.left, layout="arena", asked=(about,))
@@ -296,7 +314,7 @@ class ArenaHandlers:
             sheet=value_of(pair, place.key, {}, self.store.picture_or_none),
             workspace=gr.update(visible=True),
             none=gr.update(visible=not question.required),
-            remark=gr.update(visible=text is not None, value=typed, placeholder=text.title if text else ""),
+            words=boxes(texts_asked(project), before, place.key),
             note="",
         )
 

@@ -18,6 +18,12 @@ from studio.header import intro
 from studio.settings import Settings
 from studio.theme import script
 
+# What is written in answer to the text questions, by their names, as JSON.
+WORDS = (
+    "JSON.stringify(Object.fromEntries([...document.querySelectorAll('#arena-words textarea')]"
+    ".map((box) => [box.name, box.value])))"
+)
+
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
@@ -40,32 +46,25 @@ def _arena(store: Store, settings: Settings) -> None:
         with gr.Column(visible=False) as workspace:
             sheet = sheet_component("arena-sheet")
         answer = gr.Button("Answer", visible="hidden", elem_id="arena-answer")
+        words = gr.HTML(elem_id="arena-words", **PLAIN)
         with gr.Row(elem_id="arena-more"):
             none = gr.Button("No answer", size="sm", scale=0, min_width=110, elem_id="arena-none", visible=False)
             skip = gr.Button("Skip", size="sm", scale=0, min_width=90, elem_id="arena-skip")
             undo = gr.Button("Undo", size="sm", scale=0, min_width=90, elem_id="arena-undo")
-            remark = gr.Textbox(
-                label="In your own words",
-                show_label=False,
-                container=False,
-                lines=1,
-                max_lines=3,
-                min_width=260,
-                visible=False,
-                elem_id="arena-remark",
-            )
             note = gr.HTML(elem_id="arena-note", **PLAIN)
     with gr.Column(elem_id="arena-board"):
         intro("Who leads", "From all votes of this project so far. Look here after voting, lest it persuade you.")
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
-    view = [*ArenaView(showing, chosen, progress, head, sheet, workspace, none, remark, note)]
+    view = [*ArenaView(showing, chosen, progress, head, sheet, workspace, none, words, note)]
     on_load_for("arena", handlers.start, view, store, settings, **QUICK)
     chosen.input(handlers.choose, [chosen, showing], view, **QUICK)
-    chosen_answer = "(showing, _, remark) => [showing, document.querySelector('#arena-sheet .sheet').value, remark]"
+    choice = "document.querySelector('#arena-sheet .sheet').value"
     acted = [
-        answer.click(handlers.answer, [showing, sheet, remark], view, js=chosen_answer, **QUICK),
-        none.click(handlers.answer, [showing, gr.State(""), remark], view, **QUICK),
+        button.click(
+            handlers.answer, [showing, sheet, words], view, js=f"showing => [showing, {sent}, {WORDS}]", **QUICK
+        )
+        for button, sent in ((answer, choice), (none, "''"))
     ]
     acted.append(skip.click(handlers.skip, [showing], view, **QUICK))
     acted.append(undo.click(handlers.undo, [chosen, showing], view, **QUICK))

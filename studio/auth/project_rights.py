@@ -14,6 +14,6 @@ def readable(store: Store, project_id: str, who: Identity) -> Project:
     return project
 
 
-def all_readable(store: Store, who: Identity) -> set[str]:
-    """The ids of the projects that are open to this person."""
-    return {project.id for project in store.projects() if project.is_open_to(who.name, who.role)}
+def all_readable(store: Store, who: Identity) -> dict[str, Project]:
+    """The projects that are open to this person, by id."""
+    return {project.id: project for project in store.projects() if project.is_open_to(who.name, who.role)}

@@ -1,5 +1,6 @@
 """Notices below buttons, HTML escaped."""
 
+from annotations.queue.progress import ProjectCounts
 from annotations.schema.project import Project
 from studio.components.render import escaped, sentence
 
@@ -14,14 +15,17 @@ def success_notice(words: object) -> str:
     return f'<p class="done">{escaped(str(words))}</p>'
 
 
-def practice_missing(project: Project, there: int) -> str:
-    """Where a project begins with more items of practice than the `there` it has: so, and where they are appointed."""
-    if there >= project.practice:
+def practice_missing(project: Project, counts: ProjectCounts) -> str:
+    """Where a project begins with more items of practice than it has: so, and how an admin appoints them."""
+    if counts.practice >= project.practice:
         return ""
-    has = "none is" if there == 0 else f"only {there:,} {'is' if there == 1 else 'are'}"
+    has = "none is" if counts.practice == 0 else f"only {counts.practice:,} {'is' if counts.practice == 1 else 'are'}"
     review = f'<a href="review?project={escaped(project.id)}">Review</a>'
     items = "one practice item" if project.practice == 1 else f"{project.practice:,} practice items"
-    return (
-        f'<p class="practice">Who is new here should begin with {items}, but {has} '
-        f"appointed. Appoint them on {review}, once somebody has answered: decide an item, then “Use for practice”.</p>"
+    how = (
+        f"On {review}, decide an item, or take one that all answered alike; then press “Use for practice” below it."
+        if counts.answers
+        else f"Nobody has answered anything yet, so no right answer is known. Answer the first items yourself; then "
+        f"press “Use for practice” below them on {review}."
     )
+    return f'<p class="practice">Who is new here should begin with {items}, but {has} appointed. {how}</p>'

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -60,6 +60,7 @@ class DrawWidgets(NamedTuple):
     new_seed: gr.Checkbox
     thinks: gr.Radio
     checkpoint: gr.Dropdown
+    numbers_of: gr.Textbox
 
 
 EXAMPLES = (  # the first four are aha moments
@@ -82,10 +83,9 @@ def ask(
     """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends. One value with a notice where
     the request is refused, or, unless `insist`, where the prompt lies outside what the checkpoint was trained on."""
     try:
-        was_loaded = checkpoints.loaded(form.checkpoint) is not None
         generator = checkpoints.named(form.checkpoint)
         generator.backend.check(Request(form.prompt))
-        form = form if was_loaded else _with_own_numbers(form, generator, checkpoints.first)
+        form = form.with_numbers(_own(generator, plan_first=bool(form.thinks)))
         sampling = form.sampling(generator.sampling, can_plan=generator.backend.capabilities.thought)
         how = form.chosen_seed(), form.most_rounds(), sampling
     except (CheckpointError, RequestError) as error:
@@ -101,15 +101,6 @@ def ask(
     stop = sessions.begin(visit.session)
     events = generator.stream(form.prompt, *how, **visit.asking, stop=stop.is_set)
     yield from with_seed(live(events, visit, sessions, generator.store), how[0])
-
-
-def _with_own_numbers(form: DrawForm, generator: Generator, first: Generator) -> DrawForm:
-    """A form that was sent before a checkpoint was loaded, and so before the page had its guidance and temperature: in
-    place of the first checkpoint's its own."""
-    shown, own = (_own(each, plan_first=bool(form.thinks)) for each in (first, generator))
-    if (form.guidance, form.temperature) != (shown.guidance, shown.temperature):
-        return form
-    return replace(form, guidance=own.guidance, temperature=own.temperature)
 
 
 def halfway(backend: Backend, prompt: str) -> render.Row:
@@ -185,26 +176,27 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
     """(timeline value, the form's values): a linked trajectory with its settings; without one the recorded aha moment,
     and the form as it is."""
     store = checkpoints.first.store
+    as_they_are = *[gr.skip()] * (WIDGETS - 2), menu(checkpoints), gr.skip()
     if not run:
-        return recorded_aha(store, settings), *[gr.skip()] * (WIDGETS - 1), menu(checkpoints)
+        return recorded_aha(store, settings), *as_they_are
     try:
         trajectory = store.trajectory(run)
     except AnnotationsError as error:
-        return not_stored(store, run, error), *[gr.skip()] * (WIDGETS - 1), menu(checkpoints)
+        return not_stored(store, run, error), *as_they_are
     form = DrawForm.of(trajectory)
     here = form.checkpoint if form.checkpoint in checkpoints.names else checkpoints.names[0]
-    *values, _ = astuple(form)
-    return playing(store, trajectory, settings), *values, menu(checkpoints, value=here)
+    *values, _, _ = astuple(form)
+    return playing(store, trajectory, settings), *values, menu(checkpoints, value=here), here
 
 
-def own_numbers(checkpoints: Checkpoints, checkpoint: str, plans: bool) -> tuple[float, float]:
-    """(guidance, temperature) of a checkpoint's defaults, with a plan before the first draft or without. Raises
-    gr.Error."""
+def own_numbers(checkpoints: Checkpoints, checkpoint: str, plans: bool) -> tuple[float, float, str]:
+    """(guidance, temperature) of a checkpoint's defaults, with a plan before the first draft or without, and the
+    checkpoint. Raises gr.Error."""
     try:
         own = _own(checkpoints.named(checkpoint), plan_first=plans)
     except CheckpointError as error:
         raise gr.Error(redact_paths(error), print_exception=False) from error
-    return own.guidance, own.temperature
+    return own.guidance, own.temperature, checkpoint
 
 
 @dataclass(frozen=True)
@@ -284,8 +276,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     changing.then(teaching.start, None, [*section], **QUICK)
     stop_button.click(handlers.sessions.stop, **QUICK)
     prompt.input(None, None, form.new_seed, js="() => true", **QUICK)  # another prompt: an example's seed is done with
-    inputs, outputs = [form.checkpoint, thinks], [form.guidance, form.temperature]
+    inputs, outputs = [form.checkpoint, thinks], [form.guidance, form.temperature, form.numbers_of]
     chosen = gr.on([form.checkpoint.input, thinks.input], handlers.chosen, inputs, outputs, **QUICK)
+    by_hand = form.guidance.input, form.temperature.input
+    gr.on(by_hand, None, form.checkpoint, form.numbers_of, js="checkpoint => checkpoint", **QUICK)
     for listen in (form.checkpoint.change, chosen.then):
         listen(handlers.plan_offered, form.checkpoint, thinks, **QUICK)
     gr.on(None, handlers.linked, [], [view, *form, *section], **QUICK)
@@ -304,7 +298,7 @@ def _example(example: DrawExample, checkpoints: Checkpoints, settings: Settings)
     how = _own(checkpoints.first, plan_first=example.thinks)
     rounds, name = settings.rounds, checkpoints.names[0]
     return astuple(
-        DrawForm(example.prompt, rounds, how.guidance, how.temperature, example.seed, False, how.thinks, name)
+        DrawForm(example.prompt, rounds, how.guidance, how.temperature, example.seed, False, how.thinks, name, name)
     )
 
 
@@ -378,9 +372,9 @@ def _settings_row(checkpoints: Checkpoints, settings: Settings) -> dict[str, Any
             new_seed = gr.Checkbox(True, label="New seed each time", container=False, **later)
         known = "; ".join(f"{name}: {words}" for name in names if (words := description(name)) is not None)
         drawn_by = gr.Dropdown(names, value=names[0], label="Drawn by", info=known, elem_id="checkpoint", **later)
+        numbers_of = gr.Textbox(names[0], label="Whose numbers these are", visible=False)
     widgets = {"rounds": rounds, "guidance": guidance, "temperature": temperature, "seed": seed, "new_seed": new_seed}
-    widgets |= {"checkpoint": drawn_by}
-    unfolded = [widget for widget in widgets.values() if widget is not drawn_by or len(names) > 1]
+    unfolded = [*widgets.values(), *([drawn_by] if len(names) > 1 else [])]
     shown = [{"visible": True, "__type__": "update"}] * len(unfolded)
     folded.expand(None, None, unfolded, js=f"() => {json.dumps(shown)}", **QUICK)
-    return widgets
+    return widgets | {"checkpoint": drawn_by, "numbers_of": numbers_of}

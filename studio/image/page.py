@@ -26,7 +26,7 @@ from studio.draw.page import to_try
 from studio.header import intro, what_is_kept
 from studio.http.limits import LimitError
 from studio.image.judge_many import BatchError, BatchJudgement, batch, judge_all
-from studio.inference.checkpoints import Checkpoints, menu
+from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import Generator
 from studio.inference.live_events import DRAW_QUEUE, PageVisit, Sessions, let_forget, live, notice
@@ -177,7 +177,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Your image", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
-    image, task, words, checkpoint, start, stop = _form(checkpoints.names)
+    image, task, words, checkpoint, start, stop = _form(checkpoints)
     with gr.Row(elem_classes="chips", visible=checkpoints.first.backend.domain.closed):
         chips = to_try({example.label: [] for example in EXAMPLES})
     view = timeline(elem_id="timeline")
@@ -193,30 +193,42 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def linked(request: gr.Request) -> tuple:
         run = dict(request.query_params).get("from")
         try:
-            return *(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip(), menu(checkpoints)
+            return *(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip(), offered(checkpoints)
         except AnnotationsError as error:
             notice = render.notice_value(f"No image can be taken over: {redact_paths(error)}.")
-            return gr.skip(), gr.skip(), notice, menu(checkpoints)
+            return gr.skip(), gr.skip(), notice, offered(checkpoints)
 
     def tried(example: ImageExample, before: str | None) -> tuple:
         return *try_example(example, before), example.words, example.choice
 
-    def chosen(choice: str) -> tuple:
-        return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
+    def chosen(choice: str, drawn_by: str | None) -> tuple:
+        menu = offered(checkpoints, TASKS[choice], drawn_by)
+        return gr.update(placeholder=HINTS[choice]), gr.update(value=choice), menu
 
     wiring = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop]} | QUIET
     gr.on([start.click, words.submit], asked, **wiring, **DRAW_QUEUE)
     let_forget(view, store, settings)
     view.anyway(insisted, **wiring, **DRAW_QUEUE)
     stop.click(sessions.stop, **QUICK)
-    task.change(chosen, task, [words, start], **QUICK)
+    task.change(chosen, [task, checkpoint], [words, start, checkpoint], **QUICK)
     gr.on(None, linked, [], [image, words, view, checkpoint], **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
         chip.click(partial(tried, example), image, [image, view, words, task], **QUICK)
 
 
-def _form(names: list[str]) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown, gr.Button, gr.Button]:
+def offered(checkpoints: Checkpoints, task: Task = Task.JUDGE, chosen: str | None = None) -> Any:
+    """Update of the menu of checkpoints: those that can carry out the task, and `chosen`, or the first where it
+    cannot."""
+    names = checkpoints.names_for(task)
+    value = chosen if chosen in names else next(iter(names), None)
+    return gr.update(choices=names, value=value, visible=len(names) > 1)
+
+
+def _form(
+    checkpoints: Checkpoints,
+) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown, gr.Button, gr.Button]:
     """The image, what to do with it, the words, by which checkpoint, the buttons that start and stop."""
+    names = checkpoints.names_for(Task.JUDGE)
     with gr.Row(elem_classes="your-image"):
         image = upload(
             type="filepath",
@@ -232,7 +244,8 @@ def _form(names: list[str]) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown
         with gr.Column(scale=1, min_width=280):
             task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
             words = gr.Textbox(show_label=False, label="Words", placeholder=HINTS["Judge it"], container=False, lines=2)
-            checkpoint = gr.Dropdown(names, value=names[0], label="Checkpoint", visible=len(names) > 1)
+            first = next(iter(names), None)
+            checkpoint = gr.Dropdown(names, value=first, label="Checkpoint", visible=len(names) > 1)
             with gr.Row():
                 start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
                 stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from model.backends.contract import Backend
 from model.branches import Branch, BranchError, afresh, with_codes, with_perturbation, with_reflection, with_thought
 from model.images import read_rgb
-from model.trajectory import Source, Trajectory
+from model.trajectory import Sampling, Source, Trajectory
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import MOST_VISITOR_ROUNDS, Generator
@@ -26,7 +27,7 @@ def continued(
     generator = checkpoints.named(parent.checkpoint)
     if change.get("what") == "perturb":
         branch = perturbed(generator, parent)
-        sampling = generator.sampling  # with a plan, as it repairs best
+        sampling = perturbed_sampling(generator.sampling, parent.sampling)
     else:
         branch = branch_of(generator.backend, parent, change)
         sampling = parent.sampling
@@ -70,6 +71,14 @@ def perturbed(generator: Generator, trajectory: Trajectory) -> Branch:
         raise BranchError("there is no finished image to change")
     picture = np.asarray(read_rgb(generator.store.picture(shown[-1])))
     return with_perturbation(generator.backend, trajectory, picture, random.Random())
+
+
+def perturbed_sampling(own: Sampling, parent: Sampling) -> Sampling:
+    """The checkpoint's own settings, with a plan before every redraw, as it repairs best; before a first draft only
+    where the parent was planned first."""
+    if not own.thinks:
+        return own
+    return replace(own, thinks=parent.thinks, thinks_after_no=not parent.thinks)
 
 
 def _plan(backend: Backend, text: str) -> str:

@@ -14,7 +14,8 @@ import gradio as gr
 
 from model.backends.checkpoint.stamp import folder_stamp
 from model.backends.contract import Backend, CheckpointError
-from model.backends.registry import backend_name, open_backend
+from model.backends.registry import backend_name, may_carry_out, open_backend
+from model.backends.request import Task
 from studio.inference.generator import Generator
 from studio.inference.request_queue import Serving
 from studio.settings import Mode
@@ -52,6 +53,16 @@ class Checkpoints:
     @property
     def names(self) -> list[str]:
         return list(dict.fromkeys([self.first.name, *self._sources]))
+
+    def names_for(self, task: Task) -> list[str]:
+        """The checkpoints that can carry out a task, as far as it is known of those that are not open yet."""
+        return [name for name in self.names if self._can(name, task)]
+
+    def _can(self, name: str, task: Task) -> bool:
+        loaded = self._loaded.get(name)
+        if loaded is not None:
+            return loaded.backend.capabilities.includes(task)
+        return name in self._sources and may_carry_out(self._sources[name], task)
 
     def named(self, name: str | None) -> Generator:
         """The generator of a checkpoint, the first's for no name. Raises CheckpointError."""

@@ -24,6 +24,7 @@ class DrawForm:
     new_seed: bool
     thinks: bool
     checkpoint: str | None = None  # None: the first that draws here
+    numbers_of: str | None = None  # the checkpoint that guidance and temperature are of; None: the one that draws
 
     @staticmethod
     def of(trajectory: Trajectory) -> "DrawForm":
@@ -31,7 +32,14 @@ class DrawForm:
         how = trajectory.sampling
         prompt, rounds, seed = trajectory.prompt, trajectory.rounds, trajectory.seed
         drawn_by = trajectory.checkpoint
-        return DrawForm(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by)
+        return DrawForm(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by, drawn_by)
+
+    def with_numbers(self, own: Sampling) -> "DrawForm":
+        """The form as it is where its numbers are of its checkpoint, else with those of `own`, that checkpoint's
+        defaults: the page was sent before it had them."""
+        if self.numbers_of in (None, self.checkpoint):
+            return self
+        return replace(self, guidance=own.guidance, temperature=own.temperature, numbers_of=self.checkpoint)
 
     def sampling(self, default: Sampling, *, can_plan: bool = True) -> Sampling:
         """The checkpoint's sampling settings with those of the form; no plan where it writes none. Raises

@@ -12,6 +12,7 @@ from annotations.metrics.quality import QuestionAgreement, accuracy, agreements,
 from annotations.queue.progress import AnnotatorProgress
 from annotations.schema.forms.text import Text
 from annotations.schema.project_answers import ProjectAnswers
+from model.trajectory import Trajectory
 from studio.auth.pseudonyms import Names
 from studio.components.plots import PlottedInterval, bars, columns, curve, intervals
 from studio.components.render import isolated
@@ -22,15 +23,17 @@ ALL = (-1.0, 1.0)
 LABELS = {"both_bad": "both bad", "tie": "equal"}
 
 
-def dashboard(answers: ProjectAnswers, shares: Sequence[AnnotatorProgress], names: Names) -> str:
-    """Everything that is known of how a project goes."""
+def dashboard(
+    answers: ProjectAnswers, shares: Sequence[AnnotatorProgress], names: Names, drawings: Mapping[str, Trajectory]
+) -> str:
+    """Everything that is known of how a project goes; `drawings` as `labels` takes them."""
     if not answers.submitted:
         return '<p class="none">Nobody has submitted anything yet; then plots of it will be here.</p>'
     parts = (
         ("People", people(shares, accuracy(answers), names)),
         ("Answers per day", per_day(answers, names)),
         ("Agreement", agreement(agreements(answers))),
-        ("Answers", distributions(answers)),
+        ("Answers", distributions(answers, drawings)),
     )
     made = "".join(f"<section><h2>{title}</h2>{html}</section>" for title, html in parts if html)
     return f'<div class="dashboard">{made}</div>'
@@ -116,10 +119,10 @@ def _why_not(measure: QuestionAgreement) -> str:
     return f"All {measure.percent.answers:,} answers are the same, so that chance alone would make them agree."
 
 
-def distributions(answers: ProjectAnswers) -> str:
+def distributions(answers: ProjectAnswers, drawings: Mapping[str, Trajectory]) -> str:
     """What was answered to every question, and how often."""
     made = []
-    for question, counts in labels(answers).items():
+    for question, counts in labels(answers, drawings).items():
         if counts.total():
             named = {LABELS.get(label, label): number for label, number in counts.items()}
             form = "free text" if isinstance(question.form, Text) else ""

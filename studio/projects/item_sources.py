@@ -18,7 +18,6 @@ from annotations.schema.question_targets import PAIR
 from annotations.store.items import NewItem, parts_of
 from annotations.store.listing import MAX_PAGE, Filter
 from annotations.store.store import Store
-from annotations.store.trajectories import MAX_IDS
 from model.backends.contract import CheckpointError
 from model.backends.request import Request, RequestError, Task
 from model.events import Event, Failed, TrajectoryFinished, TrajectoryStarted
@@ -92,11 +91,8 @@ def items_of(store: Store, project: Project) -> int:
 
 
 def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:
-    trajectories: list[Trajectory] = []
-    for start in range(0, len(ids), MAX_IDS):
-        some = store.trajectories_by_id(ids[start : start + MAX_IDS])
-        trajectories += [some[id] for id in ids[start : start + MAX_IDS] if id in some]
-    return trajectories
+    known = store.trajectories_by_id(ids)
+    return [known[id] for id in ids if id in known]
 
 
 def pairs_of(known: Iterable[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:

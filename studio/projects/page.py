@@ -219,8 +219,8 @@ def form(values: ProjectForm) -> list[gr.components.Component]:
             maximum=MOST_OVERLAP, elem_id="project-overlap", min_width=150,
         )  # fmt: skip
         practice = gr.Number(
-            values.practice, label="Practice items", info="for who is new", precision=0, minimum=0, maximum=100,
-            min_width=150,
+            values.practice, label="Practice items", info="for who is new; appointed on Review", precision=0,
+            minimum=0, maximum=100, min_width=150,
         )  # fmt: skip
         gold = gr.Slider(0, 50, values.gold, step=1, label="Gold items, %", info="with known answers", min_width=150)
     guidelines = gr.Textbox(values.guidelines, label="Guidelines (Markdown)", lines=3, elem_id="project-guidelines")

@@ -16,6 +16,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, redact_paths
 from annotations.importing import staging
 from annotations.importing.source_tables import AUTO
+from annotations.metrics.quality import drawings_to_name
 from annotations.queue.progress import annotator_progress, project_answers, project_counts
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
@@ -257,14 +258,15 @@ class ProjectHandlers:
 
     def _progress(self, project: Project) -> str:
         counts = project_counts(self.store)[project.id]
-        return bar(counts) + practice_missing(project, counts.practice)
+        return bar(counts) + practice_missing(project, counts)
 
     def _view(self, user: Identity, project: Project, note: str = "") -> ProjectView:
         answers, by = project_answers(self.store, project.id), annotator_progress(self.store, project.id)
         names = names_for(
             self.store, user, [*{a.annotator for a in answers.submitted}, *(share.annotator for share in by)]
         )
-        shown = dashboard(answers, by, names)
+        drawings = self.store.trajectories_by_id(drawings_to_name(answers))
+        shown = dashboard(answers, by, names, drawings)
         return ProjectView(project.id, heading(project), gr.update(visible=True), self._progress(project), shown, note)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from annotations.errors import AnnotationsError
+from annotations.metrics.quality import drawings_to_name
 from annotations.queue.progress import annotator_progress, project_answers, project_counts
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.best import Best
@@ -68,7 +69,9 @@ class ResultsHandlers:
         names = names_for(self.store, who, {each.annotator for each in answers.submitted})
         name = f'<h2 class="results-title" dir="auto">{render.escaped(project.name)}</h2>'
         title = f'<p><a href="results">All projects</a></p>{name}'
-        return title + dashboard(answers, annotator_progress(self.store, project.id), names) + self._items(answers)
+        drawings = self.store.trajectories_by_id(drawings_to_name(answers))
+        board = dashboard(answers, annotator_progress(self.store, project.id), names, drawings)
+        return title + board + self._items(answers)
 
     def _items(self, answers: ProjectAnswers) -> str:
         by_item: dict[str, list[Annotation]] = {}

@@ -16,7 +16,7 @@ from annotations.errors import AnnotationsError, AnswerError, NotFoundError, red
 from annotations.metrics.quality import Disagreement
 from annotations.queue import audit, gold_items, review
 from annotations.queue.flags import LONGEST
-from annotations.queue.progress import project_answers
+from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.project import ItemPurpose, Project, Role
 from annotations.schema.project_answers import ProjectAnswers
@@ -30,7 +30,7 @@ from studio.auth.pseudonyms import Names, names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, annotations_of, filled_in, sheet_component, value_of
-from studio.components.notices import error_notice, success_notice
+from studio.components.notices import error_notice, practice_missing, success_notice
 from studio.components.page_options import PLAIN, QUICK, stay, unchanged
 from studio.components.render import escaped, still
 from studio.header import intro
@@ -178,7 +178,8 @@ class ReviewHandlers:
         except AnnotationsError as error:
             return stay(ReviewView, redact_paths(error))
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
-        return unchanged(ReviewView, note=success_notice(APPOINTED[ItemPurpose(use)] + answers))
+        listed = self._listed(user, self.queue.cases(case.project), case.project, case.item)
+        return unchanged(ReviewView, queue=listed, note=success_notice(APPOINTED[ItemPurpose(use)] + answers))
 
     def send_back(
         self, case: ReviewCase | None, annotator: str | None, note: str | None, to_others: bool, request: gr.Request
@@ -230,7 +231,7 @@ class ReviewHandlers:
         some = cases.get(project_id, [])
         case = next((one for one in some if one.item == item), None) if item is not None else None
         case = case or next(iter(some), None)
-        listed = self._listed(some, project_id, case.item if case else item)
+        listed = self._listed(user, some, project_id, case.item if case else item)
         if case is None:
             gone, empty = gr.update(visible=False), gr.update(choices=[])
             return ReviewView(None, "", menu, listed, AGREED, "", None, gone, empty, gone, "", "", empty, "")
@@ -278,7 +279,14 @@ class ReviewHandlers:
         prompt = f'<h1 class="prompt" dir="auto">{escaped(trajectory.prompt)}</h1>'
         return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
 
-    def _listed(self, cases: Sequence[Disagreement], project: str, current: int | None) -> str:
+    def _listed(self, user: Identity, cases: Sequence[Disagreement], project_id: str, current: int | None) -> str:
+        """The list of items, after what an admin is told of practice."""
+        if not user.may(Role.ADMIN) or project_id not in (known := {each.id: each for each in self.store.projects()}):
+            return self._items(cases, project_id, current)
+        missing = practice_missing(known[project_id], project_counts(self.store)[project_id])
+        return missing + self._items(cases, project_id, current)
+
+    def _items(self, cases: Sequence[Disagreement], project: str, current: int | None) -> str:
         shown = self.store.trajectories_by_id(
             [each.trajectory_id for each in cases[: min(MAX_IDS, review_table.SHOWN)]]
         )
@@ -306,7 +314,7 @@ class ReviewHandlers:
         ]
         menu = gr.update(choices=revisions[::-1], value=None)
         learnt_by = learners(runs_dir(self.store), [revision for _, revision in revisions])
-        shown = review_table.trail(changes, drawing, names, learnt_by)
+        shown = review_table.trail(changes, drawing, all_readable(self.store, user), names, learnt_by)
         return {"trail_of": trajectory_id, "trail": shown, "revision": menu}
 
 

@@ -107,20 +107,37 @@ def _in_words(question: Question, words: Wording | None, value: Value, trajector
 
 
 def trail(
-    changes: Sequence[Change], trajectory: Trajectory, names: Names, learners: Mapping[int, Sequence[str]]
+    changes: Sequence[Change],
+    trajectory: Trajectory,
+    projects: Mapping[str, Project],
+    names: Names,
+    learners: Mapping[int, Sequence[str]],
 ) -> str:
-    """Everything that was done to a drawing, the newest first; `learners`: by revision, the training runs that learnt
-    from it."""
-    rows = "".join(_change(change, trajectory, names, learners) for change in reversed(changes))
+    """Everything that was done to a drawing, the newest first; `projects`: by id; `learners`: by revision, the training
+    runs that learnt from it."""
+    rows = "".join(_change(change, trajectory, projects, names, learners) for change in reversed(changes))
     head = "<tr><th>When (UTC)</th><th>Who</th><th>What</th><th>Before → after</th></tr>"
     return f'<table class="answers trail"><thead>{head}</thead>{rows}</table>'
 
 
-def _change(change: Change, trajectory: Trajectory, names: Names, learners: Mapping[int, Sequence[str]]) -> str:
+def _change(
+    change: Change,
+    trajectory: Trajectory,
+    projects: Mapping[str, Project],
+    names: Names,
+    learners: Mapping[int, Sequence[str]],
+) -> str:
     where = "" if change.segment is None else f": {segment_name(trajectory, change.segment)}"
     number = _revision(change.after.id or 0, learners) if change.after else ""
+    project = projects.get(change.after.project) if change.after else None
+    naming = {each.name: each.form for each in project.questions if each.form.names_images} if project else {}
+
+    def words(name: str, value: Value | None) -> str:
+        named = naming[name].in_words(value, trajectory) if name in naming and value is not None else value
+        return f"<bdi>{escaped(_short(named))}</bdi>"
+
     changed = "<br>".join(
-        f"<b>{escaped(name)}</b> <bdi>{escaped(_short(before))}</bdi> → <bdi>{escaped(_short(after))}</bdi>"
+        f"<b>{escaped(name)}</b> {words(name, before)} → {words(name, after)}"
         for name, (before, after) in change.answers.items()
     )
     how = "by" if change.act is AuditEntry.UNDID else "restored by"

@@ -14,6 +14,7 @@ class Best(QuestionForm):
 
     name: ClassVar[str] = "best"
     title: ClassVar[str] = "the best image"
+    names_images: ClassVar[bool] = True
     feature: ClassVar[Feature] = "int64"
 
     def problem(self, target: str) -> str | None:
@@ -24,8 +25,8 @@ class Best(QuestionForm):
         fits = is_whole(value) and value in images
         return None if fits else f"the segment of an image: {', '.join(map(str, images))}"
 
-    def labels_of(self, value: Any) -> list[str]:
-        return [f"segment {value}"]
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
+        return [self.in_words(value, trajectory)] if trajectory is not None else []
 
     def choices_for(self, trajectory: Trajectory) -> list[tuple[str, Any]]:
         return [(f"image {number}", index) for number, index in enumerate(images_of(trajectory), start=1)]

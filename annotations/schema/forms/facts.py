@@ -89,7 +89,7 @@ class Facts(FormOfChoices):
     def labels(self) -> Sequence[str]:
         return tuple(IN_WORDS.values())
 
-    def labels_of(self, value: Any) -> list[str]:
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
         return [IN_WORDS[each["holds"]] for each in value.get("facts", ())]
 
     def column(self, value: Any) -> dict[str, Any]:

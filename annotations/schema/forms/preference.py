@@ -37,7 +37,7 @@ class Preference(QuestionForm):
     def labels(self) -> Sequence[str]:
         return PREFERENCES
 
-    def labels_of(self, value: Any) -> list[str]:
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
         return [value["choice"]]
 
     def column(self, value: Any) -> dict[str, str]:

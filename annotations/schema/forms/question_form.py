@@ -35,6 +35,7 @@ class QuestionForm(ABC):
     )  # for agreement; None: answers are counted, but not compared
     has_gold: ClassVar[bool] = True  # whether an answer can be right or wrong
     on_image: ClassVar[bool] = False  # whether it is given on the image itself
+    names_images: ClassVar[bool] = False  # whether an answer names images of its trajectory
     feature: ClassVar[Feature]  # of an export's column
 
     # The question
@@ -91,8 +92,8 @@ class QuestionForm(ABC):
         """The labels of all answers there can be, where those are few: the bars of a distribution."""
         return ()
 
-    def labels_of(self, value: Any) -> list[str]:
-        """The labels of one answer, each of which is counted once."""
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
+        """The labels of one answer, each of which is counted once; `trajectory` is needed where `names_images`."""
         return [str(value)]
 
     def column(self, value: Any) -> Any:

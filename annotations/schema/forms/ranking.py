@@ -18,6 +18,7 @@ class Ranking(QuestionForm):
 
     name: ClassVar[str] = "ranking"
     title: ClassVar[str] = "all images in order"
+    names_images: ClassVar[bool] = True
     feature: ClassVar[Feature] = ["int64"]
 
     def problem(self, target: str) -> str | None:
@@ -38,8 +39,8 @@ class Ranking(QuestionForm):
         """By the two images of a pair, the better one."""
         return {f"{min(pair)} or {max(pair)}": pair[0] for pair in combinations(value, 2)}
 
-    def labels_of(self, value: Any) -> list[str]:
-        return [f"segment {value[0]} is the best"]
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
+        return [f"{self.in_words(value[:1], trajectory)} is the best"] if trajectory is not None else []
 
     def choices_for(self, trajectory: Trajectory) -> list[tuple[str, Any]]:
         return [(f"image {number}", index) for number, index in enumerate(images_of(trajectory), start=1)]

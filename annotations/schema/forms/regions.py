@@ -56,7 +56,7 @@ class Regions(FormOfChoices):
         hit = all(any(_same_place(region, right) for region in answer) for right in gold)
         return hit and all(any(_same_place(region, right) for right in gold) for region in answer)
 
-    def labels_of(self, value: Any) -> list[str]:
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
         return list(dict.fromkeys(region.get("label", "marked") for region in value))
 
     def column(self, value: Any) -> list[dict[str, Any]]:

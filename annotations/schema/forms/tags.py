@@ -31,7 +31,7 @@ class Tags(FormOfChoices):
     def comparable(self, value: Any) -> frozenset[str]:
         return frozenset(value)
 
-    def labels_of(self, value: Any) -> list[str]:
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
         return list(dict.fromkeys(value))
 
     def in_words(self, value: Any, trajectory: Trajectory) -> str:

@@ -30,7 +30,7 @@ class Text(QuestionForm):
             raise AnswerError("The text has characters that cannot be stored; type it again")
         return None
 
-    def labels_of(self, value: Any) -> list[str]:
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
         return ["written"]
 
 

@@ -24,7 +24,7 @@ class Words(QuestionForm):
     def comparable(self, value: Any) -> frozenset[int]:
         return frozenset(value)
 
-    def labels_of(self, value: Any) -> list[str]:
+    def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
         return ["marked"]
 
     def choices_for(self, trajectory: Trajectory) -> list[tuple[str, Any]]:
