@@ -69,6 +69,55 @@ def small_targets(page: Page) -> list[str]:
     return page.evaluate(SMALL_TARGETS)
 
 
+# WCAG 2.2, 1.4.11: what marks the edge of an input has a contrast of at least 3:1 to what is around it.
+FAINT_BORDERS = """() => {
+  const LEAST = 3;
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const luminance = (colour) => {
+    const [r, g, b] = [...rgb(colour)].map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (one, other) => {
+    const [dark, light] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const isOpaque = (colour) => rgb(colour)[3] > 250;
+  const around = (node) => {
+    for (let each = node.parentElement; each; each = each.parentElement) {
+      const { backgroundColor } = getComputedStyle(each);
+      if (isOpaque(backgroundColor)) return backgroundColor;
+    }
+    return 'white';
+  };
+  const edges = (node) => { // its own border, or that of what Gradio lays around it
+    for (let each = node, up = 0; each && up < 4; each = each.parentElement, up += 1) {
+      const { borderBottomWidth: width, borderBottomStyle: style, borderBottomColor: colour } = getComputedStyle(each);
+      if (parseFloat(width) && style !== 'none' && isOpaque(colour)) return [each, colour];
+    }
+    return null;
+  };
+  const fields = 'textarea, select, input:not([type=range], [type=checkbox], [type=radio], [type=file], [type=hidden])';
+  return [...document.querySelectorAll(fields)].filter((node) => node.checkVisibility({ visibilityProperty: true })
+    && node.getBoundingClientRect().width > 1).flatMap((node) => {
+    const edge = edges(node);
+    if (edge && contrast(edge[1], around(edge[0])) >= LEAST) return [];
+    return [`${edge ? contrast(edge[1], around(edge[0])).toFixed(2) : 'no border'}: ${node.outerHTML.slice(0, 140)}`];
+  });
+}"""
+
+
+def faint_borders(page: Page) -> list[str]:
+    """Inputs of a page whose border can hardly be seen: its contrast and the beginning of their HTML."""
+    return page.evaluate(FAINT_BORDERS)
+
+
 @contextmanager
 def new_page(browser: Browser, width: int = 1440, height: int = 900) -> Iterator[Page]:
     """A page that shares no cookie with another one."""

@@ -19,7 +19,7 @@ import commands
 import httpx2
 import pyarrow.parquet as pq
 import pytest
-from browsing import PATIENCE, judge, small_targets
+from browsing import PATIENCE, faint_borders, judge, small_targets
 from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 from running_app import ROOT, Server, free_port, start_in_vain
@@ -234,6 +234,7 @@ def test_a_telephone_shows_every_page_with_a_menu_of_one_line_and_targets_for_a_
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert hosts - {""} == {"127.0.0.1"}  # "" is data: and blob:
     assert small_targets(page) == []
+    assert faint_borders(page) == []
     menu = page.locator(".masthead nav")
     assert menu.bounding_box()["height"] < 48  # one line
     expect(menu.locator("[aria-current]")).to_be_in_viewport(ratio=1)
@@ -371,6 +372,7 @@ def test_a_drawing_is_asked_for_with_the_keyboard_alone_in_the_dark(browser, ser
     page.keyboard.type(PROMPT)
     page.keyboard.press("Enter")
     expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link", timeout=PATIENCE)
+    expect(page.locator("#prompt textarea")).to_be_focused()  # who types goes on typing
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", paper)[:3])) < 150
     page.close()
@@ -618,9 +620,10 @@ def test_what_was_drawn_is_deleted_at_the_second_press(page, server):
     expect(page.locator("#timeline .notice")).to_contain_text("cannot be shown")
 
 
-def test_the_link_of_a_drawing_is_copied_opened_and_its_animation_downloaded(browser, server):
+def test_the_link_of_a_drawing_is_copied_shared_and_opened_and_its_animation_downloaded(browser, server):
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
     page = context.new_page()
+    page.add_init_script("navigator.share = async (given) => { window.shared = given; };")  # a telephone has one
     page.goto(f"{server.url}/gallery?run=three-rounds")
     copy = page.locator("#viewer .copy")
     copy.click(timeout=PATIENCE)
@@ -632,6 +635,9 @@ def test_the_link_of_a_drawing_is_copied_opened_and_its_animation_downloaded(bro
     copy.click()
     expect(copy).to_have_text("Copied", timeout=PATIENCE)
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/?run=three-rounds"
+    page.get_by_role("button", name="Share").click()
+    shared = {"title": "Aha Studio", "text": "“two apples”", "url": f"{server.url}/?run=three-rounds"}
+    assert page.evaluate("window.shared") == shared
     with page.expect_download() as download:
         page.locator("#viewer .animated").click()
     assert download.value.suggested_filename.endswith(".webp")

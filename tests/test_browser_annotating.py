@@ -15,11 +15,12 @@ from test_browser import draw
 
 from annotations.auth.accounts import add, person
 from annotations.db.tables import LeaseRow
+from annotations.moderation.reports import open_reports
 from annotations.queue import flags
 from annotations.queue.progress import project_counts
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, CHECKLIST, RANKED, REFLECTIONS_PROJECT, RICH
-from annotations.schema.project import ItemPurpose, Role
+from annotations.schema.project import ItemPurpose, Order, Role
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 
@@ -593,14 +594,20 @@ def test_an_admin_adds_a_question_that_is_previewed_as_annotators_see_it(page: P
     assert names == ["order", "how_lively_is_it", "comment"]
 
 
-def test_a_reviewer_accepts_the_majority_with_a_key(page: Page, server: Server):
-    enter(page, server, "review?project=counted", "rae")
+def test_a_reviewer_accepts_the_majority_with_a_key_and_has_who_is_new_practise_on_it(page: Page, server: Server):
+    enter(page, server, "review?project=counted", "kim")
     expect(page.locator("#review-answers")).to_contain_text("Fits")
     page.keyboard.press("a")
     expect(page.locator(".disputes")).to_contain_text("decided")
     with server.store() as store:
         decided = [each for each in store.annotations(project="counted") if each.decision]
     assert {each.answers["verdict_right"] for each in decided} == {"yes"}
+    page.fill("#review-because textarea", "Both are there.")
+    page.click("#review-practice")
+    expect(page.locator("#review-note")).to_contain_text("It is for practice now")
+    expect(page.locator(".disputes [aria-current]")).to_contain_text("decided")  # it stays with what was decided
+    with server.store() as store:
+        assert project_counts(store)["counted"].practice == 1
 
 
 def said_anew(server: Server) -> list[dict]:
@@ -774,6 +781,11 @@ def test_a_project_is_filled_from_the_gallery_by_a_filter_and_by_prompts(page: P
     sign_in(page, server, name="kim")
     page.wait_for_selector("#annotate-submit")
     page.goto(f"{server.url}/project?id=filled")
+    page.locator("#project-form > button").click()
+    page.get_by_label("Order", exact=True).click()
+    page.get_by_role("option", name="Where an answer teaches most").click()
+    page.click("#project-store")
+    expect(page.locator("#project-note")).to_contain_text("Stored.")
     page.locator("#project-add > button").click()
     add = page.locator("#project-add")
     add.get_by_label("Prompt has").fill("5 apples")
@@ -787,7 +799,7 @@ def test_a_project_is_filled_from_the_gallery_by_a_filter_and_by_prompts(page: P
     expect(page.locator("#project-note")).to_contain_text("2 items added.")
     with server.store() as store:
         (counts,) = [each for id, each in project_counts(store).items() if id == "filled"]
-        assert counts.items == 3
+        assert counts.items == 3 and store.project("filled").order is Order.ACQUISITION_SCORE
         assert {"a red car", "two blue cats"} <= {each.prompt for each in store.trajectories(limit=100)}
 
 
@@ -808,7 +820,7 @@ def test_a_guest_sees_results_and_draws_nothing(page: Page, server: Server):
     expect(page.get_by_text("A guest looks on and changes nothing").first).to_be_visible()
 
 
-def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browser: Browser, server: Server):
+def test_a_visitor_reports_a_drawing_and_whose_browser_asked_for_it_deletes_it(browser: Browser, server: Server):
     expect.set_options(timeout=PATIENCE)
     mine, other = browser.new_context(), browser.new_context()
     drawn = draw(mine.new_page(), server, "a purple key")
@@ -816,6 +828,12 @@ def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browse
     looking.goto(f"{server.url}/gallery?run={drawn}")
     expect(looking.locator("#viewer .ending .copy")).to_be_visible()
     expect(looking.locator("#viewer .forget")).to_have_count(0)
+    looking.click("#gallery-report button >> nth=0")
+    looking.get_by_label("What is wrong with it").fill("That is <no> key.")
+    looking.get_by_role("button", name="Report it").click()
+    expect(looking.locator("#gallery-report .done")).to_be_visible()
+    with server.store() as store:
+        assert [(each.trajectory_id, each.notes) for each in open_reports(store)] == [(drawn, ("That is <no> key.",))]
     page = mine.new_page()
     page.goto(f"{server.url}/gallery?search=purple&run={drawn}")
     page.locator("#viewer .forget").click()

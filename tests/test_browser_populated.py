@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from browsing import new_page
+from page_speed import SHIFTS, cumulative_layout_shift
 from playwright.sync_api import Browser, Page, expect
 from populated_studio import populate
 from running_app import Server
@@ -12,6 +13,7 @@ from running_app import Server
 from annotations.moderation.withholding import withheld
 from annotations.store.listing import Filter
 from model.trajectory import Origin
+from studio.training.runs import runs_in
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,10 @@ def to_its_end(page: Page) -> None:
 
 
 def test_draft_verdict_reason_and_revision_are_above_the_fold(page: Page, server: Server):
+    page.add_init_script(SHIFTS)
     page.goto(server.url)
     expect(page.locator("#timeline .round").first).to_be_visible()  # the running example
+    assert cumulative_layout_shift(page.evaluate("window.shifts")) <= 0.1
     to_its_end(page)
     page.evaluate("scrollTo(0, 0)")
     assert bottom(page, "#prompt") - page.locator(".intro").bounding_box()["y"] <= 150
@@ -52,9 +56,11 @@ def test_draft_verdict_reason_and_revision_are_above_the_fold(page: Page, server
 
 def test_a_telephone_shows_the_running_example_below_the_heading(browser: Browser, server: Server):
     with new_page(browser, 390, 844) as page:
+        page.add_init_script(SHIFTS)
         page.goto(server.url)
         heading, example = page.locator(".intro h1"), page.locator("#timeline .round").first
         expect(example).to_be_visible()
+        assert cumulative_layout_shift(page.evaluate("window.shifts")) <= 0.1
         assert heading.bounding_box()["y"] < example.bounding_box()["y"] < 844
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
@@ -111,12 +117,22 @@ def test_a_word_it_has_not_learnt_is_answered_with_the_nearest_prompt(page: Page
     expect(page.locator("#timeline .ending .copy").first).to_be_visible()
 
 
-def test_every_critic_is_held_against_people(page: Page, server: Server):
+def test_every_critic_is_held_against_people_and_refused_as_a_reward_below_what_is_wanted(page: Page, server: Server):
     page.goto(f"{server.url}/calibration")
     expect(page.locator("#calibration-critics h2").first).to_be_visible()
     expect(page.locator("#calibration-critics")).to_contain_text("kappa")
     expect(page.locator("#calibration-critics svg").first).to_be_visible()
     expect(page.locator("#calibration-critics")).to_contain_text("No threshold fits people better than 0.5")
+    page.click("#calibration-write")
+    expect(page.locator("#calibration-note")).to_contain_text("New training runs go by it")
+    page.goto(f"{server.url}/training")
+    page.get_by_label("Reinforcement learning").check()
+    page.click("#training-more button")
+    page.get_by_label("Options").fill("--reward 'both critic:embedded' --least-agreement 0.99")
+    page.click("#training-start")
+    expect(page.locator("#training-note")).to_contain_text("critic:embedded has kappa")
+    expect(page.locator("#training-note")).to_contain_text("wanted ≥ 0.99")
+    assert runs_in(server.data / "runs") == []
 
 
 def test_a_box_stays_on_its_picture_and_what_is_ticked_is_hidden_and_shown_again(browser: Browser, server: Server):

@@ -19,6 +19,8 @@ from annotations.export.manifest import read_manifest
 from annotations.store.store import Store
 from model.backends.registry import JANUS, backend_name, is_janus
 from model.training.methods import METHODS, Method
+from model.training.rewards.janus_pro_r1 import RewardError
+from model.training.rewards.registry import read_choice
 from model.training.runs.command import add_settings
 from model.training.runs.command import settings_of as command_settings
 from model.training.runs.estimate import config_of, work_of
@@ -26,6 +28,7 @@ from model.training.runs.estimate import estimate as memory_of
 from model.training.runs.load_for_training import KINDS as ADAPTERS
 from model.training.runs.load_for_training import add_load_options, load_options_of
 from model.training.runs.settings import option_names
+from model.training.safeguards.critic_agreement import add_agreement, check_agreement
 from studio.settings import Settings
 from studio.training.curves import seconds_per_step
 from studio.training.launch import RunError
@@ -121,6 +124,7 @@ def request_of(asked: Asked, store: Store, settings: Settings, by: str) -> tuple
         raise RunError(f"“{asked.adapter[:40]}” is no adapter; there are: {', '.join(ADAPTERS)}")
     report = calibration_report(method, store)
     options = options_of(method, asked.options or "", report)
+    check_rewards(method, options, report)
     command = ["-m", f"model.training.{method.name}"]
     command += ["--data", *map(str, data)] if data else []
     command += ["--world"] if method.replays and asked.replays else []
@@ -175,6 +179,22 @@ def options_of(method: Method, words: str, report: Path | None) -> list[str]:
     if at > len(parts):
         raise RunError(f"{parts[-1]} needs a value")
     return parts
+
+
+def check_rewards(method: Method, options: Sequence[str], report: Path | None) -> None:
+    """What the command does first, so that it is said where a run is asked for. Raises RunError for critics that agree
+    too little with people."""
+    if report is None:
+        return
+    defaults = pkgutil.resolve_name(f"model.training.{method.name}:{method.settings}")()
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    add_agreement(parser)
+    add_settings(parser, defaults)
+    try:
+        arguments, _ = parser.parse_known_args(["--calibration", str(report), *options])
+        check_agreement(arguments, read_choice(command_settings(arguments, defaults).reward))
+    except (argparse.ArgumentError, RewardError) as error:
+        raise RunError(str(error)) from error
 
 
 @lru_cache(maxsize=16)
