@@ -164,12 +164,13 @@ def test_a_link_replays_a_trajectory_and_loads_its_settings(tiny: Janus, store: 
     checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
     trajectory, pictures = aha()
     run = store.save(trajectory, pictures, owner="us")
-    value, *widgets, menu = draw.opened(checkpoints, Settings(), run)
+    value, *widgets, menu, numbers_of = draw.opened(checkpoints, Settings(), run)
     assert value["trajectory"]["prompt"] == trajectory.prompt
     how = trajectory.sampling
     wanted = [trajectory.prompt, trajectory.rounds, how.guidance, how.temperature, trajectory.seed, False, how.thinks]
     assert widgets == wanted
     assert (menu["value"], menu["choices"]) == (tiny.name, [tiny.name])  # its own checkpoint does not draw here
+    assert numbers_of == tiny.name
     value, *widgets = draw.opened(checkpoints, Settings(), "nothing-of-the-kind")
     assert "cannot be shown" in value["notice"]
     assert len(widgets) == draw.WIDGETS
