@@ -625,7 +625,7 @@ def test_the_link_of_a_drawing_is_copied_shared_and_opened_and_its_animation_dow
     page = context.new_page()
     page.add_init_script("navigator.share = async (given) => { window.shared = given; };")  # a telephone has one
     page.goto(f"{server.url}/gallery?run=three-rounds")
-    copy = page.locator("#viewer .copy")
+    copy = page.locator("#viewer .copy").first
     copy.click(timeout=PATIENCE)
     expect(copy).to_have_text("Copied", timeout=PATIENCE)
     assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/?run=three-rounds"

@@ -348,7 +348,6 @@ def test_a_person_who_disagrees_begins_at_the_other_verdict(page, server):
         page.locator("#timeline .changing button", has_text="Leave it").click()
     page.locator("#timeline .mind button", has_text="Disagree").first.click()  # the model said no: a person says yes
     page.click("#timeline .changing .go")
-    page.wait_for_function("() => !document.querySelector('#timeline .changing')")
     expect(page.locator("#timeline .verdict .word")).to_have_text(["Yes"])
     expect(page.locator("#timeline .ending span").first).to_be_visible()
     expect(page.locator("#timeline .ending")).not_to_contain_text("content")

@@ -113,14 +113,15 @@ def heading(prompt: str, question: Question, number: int, of: int) -> str:
     )
 
 
-def boxes(questions: Sequence[Question], written: Mapping[str, Any], key: str) -> str:
-    """A box for each text question; `key` is that of this showing, so that a browser lays them anew."""
-    return "".join(
-        f'<label data-key="{key}">{isolated(question.title)} <span>{isolated(question.help)}</span>'
-        f'<textarea name="{escaped(question.name)}" rows="1" maxlength="{LONGEST_TEXT}" dir="auto">'
-        f"{escaped(str(written.get(question.name, '')))}</textarea></label>"
+def boxes(questions: Sequence[Question], written: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+    """A box for each text question, as `words.js` lays them; `key` is that of this showing."""
+    if not questions:
+        return None
+    shown = [
+        {"name": question.name, "title": question.title, "help": question.help, "text": written.get(question.name, "")}
         for question in questions
-    )
+    ]
+    return {"key": key, "most": LONGEST_TEXT, "boxes": shown}
 
 
 # What comes back
@@ -281,7 +282,7 @@ class ArenaHandlers:
         project = next((p for p in open_ if p.id == project_id), next(iter(open_), None))
         menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project and project.id, visible=len(open_) > 1)
         hidden = gr.update(visible=False)
-        empty = ArenaView(None, menu, "", NONE, None, hidden, gr.skip(), "", "")
+        empty = ArenaView(None, menu, "", NONE, None, hidden, gr.skip(), None, "")
         if project is None:
             return empty
         turn = assignment.claim(self.store, project.id, at.name)

@@ -46,7 +46,8 @@ def _arena(store: Store, settings: Settings) -> None:
         with gr.Column(visible=False) as workspace:
             sheet = sheet_component("arena-sheet")
         answer = gr.Button("Answer", visible="hidden", elem_id="arena-answer")
-        words = gr.HTML(elem_id="arena-words", **PLAIN)
+        laid_by = {"html_template": "<div></div>", "js_on_load": script("arena/words.js")}
+        words = gr.HTML(None, elem_id="arena-words", apply_default_css=False, **laid_by)
         with gr.Row(elem_id="arena-more"):
             none = gr.Button("No answer", size="sm", scale=0, min_width=110, elem_id="arena-none", visible=False)
             skip = gr.Button("Skip", size="sm", scale=0, min_width=90, elem_id="arena-skip")
