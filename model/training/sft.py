@@ -96,7 +96,7 @@ class CrossEntropy:
         kinds = [kind for kind in KINDS if totals[kind]] or KINDS
         means = {kind: losses[batch.of_kind(kind).to(device)].sum() / max(1, totals[kind]) for kind in kinds}
         weighted = sum((KIND_WEIGHTS[kind] * mean for kind, mean in means.items()), torch.zeros((), device=device))
-        metrics: dict[str, torch.Tensor] = dict(means)
+        metrics = {str(kind): mean for kind, mean in means.items()}
         if TokenKind.VERDICT in means:
             metrics["verdicts_right"] = scores.verdicts_right / max(1, totals[TokenKind.VERDICT])
         return self.share * weighted, {f"{self.prefix}{name}": value for name, value in metrics.items()}
