@@ -131,7 +131,7 @@ def test_every_critic_is_held_against_people_and_refused_as_a_reward_below_what_
     page.get_by_label("Options").fill("--reward 'both critic:rl'")
     page.wait_for_timeout(50)  # until Gradio has what was typed
     page.click("#training-start")
-    expect(page.locator("#training-note")).to_contain_text("critic:rl was measured on too few pictures, or not at all")
+    expect(page.locator("#training-note")).to_contain_text("rl was measured on too few pictures, or not at all")
     assert runs_in(server.data / "runs") == []
 
 
