@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, Request, expect
 
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 
@@ -19,6 +19,26 @@ def launch(playwright: Playwright) -> Browser:
     if path is None:
         pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it")
     return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+def faults(page: Page) -> list[str]:
+    """Grows by what the page's console says from here on, by its errors, and by requests that fail or are refused."""
+    seen: list[str] = []
+    page.on("console", lambda message: seen.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: seen.append(str(error)))
+    page.on("response", lambda answer: seen.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+    page.on("requestfailed", lambda asked: None if _is_ended(asked) else seen.append(f"{asked.failure} {asked.url}"))
+    return seen
+
+
+def _is_ended(asked: Request) -> bool:
+    """Whether the page itself has ended a stream of events, of which it has heard all."""
+    return asked.failure == "net::ERR_ABORTED" and "/queue/data" in asked.url
+
+
+def as_it_comes(page: Page, timeline: str = "#timeline") -> None:
+    """Show a drawing under way as fast as it is made: nobody watches."""
+    page.locator(f"{timeline} .least").evaluate("choice => { choice.value = '0'; }")
 
 
 def judge(page: Page, value: str) -> None:

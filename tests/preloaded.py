@@ -1,16 +1,21 @@
 """`python ARGUMENTS` in a process that has imported the studio before it begins, which takes a new one eleven seconds.
 
-It is forked from the load test's fork server.
+It is forked from the load test's fork server, and that from this process where it has imported everything, too.
 """
 
+import logging
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 import types
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import forkserver, util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -20,6 +25,40 @@ from unsynced import stop_waiting
 from studio.load.server import FORKS, ROOT, start_fork_server
 
 MODULES = ("studio.main", "model.training.sft")
+
+
+def fork_server_in_place() -> None:
+    """Start the fork server as a fork of this process, if that has imported what it should have: before any test has
+    changed something."""
+    if all(name in sys.modules for name in MODULES):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(util, "spawnv_passfds", _fork)
+            start_fork_server(*MODULES)
+
+
+def _fork(_: object, command: Sequence[str], files: Sequence[int]) -> int:
+    """In place of `multiprocessing.util.spawnv_passfds`, which runs `python -c CODE` with these files open."""
+    if pid := os.fork():
+        return pid
+    try:
+        _close_other_ends(files)
+        logging.getLogger().handlers.clear()
+        forkserver._forkserver._lock = threading.Lock()  # which is held while it is forked
+        exec(command[-1], {})
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _close_other_ends(files: Sequence[int]) -> None:
+    """Close what writes into these pipes, whose end tells that nobody needs the fork server any more. All else stays
+    open: its numbers must not be given to other files, since there are objects that would write to them."""
+    pipes = [os.fstat(file) for file in files]
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):  # what listed them
+            if int(name) not in files and any(os.path.samestat(os.fstat(int(name)), pipe) for pipe in pipes):
+                os.close(int(name))
 
 
 def start(
@@ -35,6 +74,15 @@ def start(
     process = FORKS.Process(target=_replace_by_python if new else _do_as_python, args=request, daemon=True)
     process.start()
     return process
+
+
+def call(function: Callable[..., object], *arguments: object) -> int | None:
+    """The exit status of a process that calls a function of a module."""
+    start_fork_server(*MODULES)
+    process = FORKS.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def run(

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 
 import postgres_server
+import preloaded
 import pytest
 from browsing import launch, new_page
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -36,6 +37,12 @@ from model.training.embedded.network import new_config, new_network, new_process
 from model.trajectory import Trajectory
 from studio.annotate.handlers import AnnotateHandlers
 from studio.settings import Mode, Settings
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if not session.config.option.collectonly:
+        preloaded.fork_server_in_place()
 
 
 @pytest.fixture(scope="session")

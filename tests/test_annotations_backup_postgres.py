@@ -1,8 +1,6 @@
 """Backups of a PostgreSQL database with its pictures, by command and by the studio itself, and back again."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import postgres_server
+import preloaded
 import pytest
-from running_app import ROOT, Server
+from running_app import Server
 from test_annotations_backup import saved, whole
 from test_annotations_samples import judged
 
@@ -119,10 +118,8 @@ def test_an_error_tells_no_password(tmp_path):
 def test_the_command_makes_and_restores(store, server, empty, tmp_path):
     saved(store, 1)
     for do, data, url in (("make", "data", server), ("restore", "again", empty)):
-        command = [sys.executable, "-m", "annotations.backup", do, str(tmp_path / "target")]
-        environment = dict(os.environ) | {"AHA_STUDIO_DATABASE": url}
-        given = [*command, "--data", str(tmp_path / data)]
-        done = subprocess.run(given, cwd=ROOT, env=environment, capture_output=True, text=True)
+        command = ["-m", "annotations.backup", do, tmp_path / "target", "--data", tmp_path / data]
+        done = preloaded.run(*command, environment=dict(os.environ) | {"AHA_STUDIO_DATABASE": url})
         assert done.stdout.startswith("backup of 20"), done.stderr
     with open_store(tmp_path / "again", empty) as again:
         assert whole(store, again)

@@ -5,12 +5,11 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import preloaded
 import pytest
 from test_annotations_samples import aha, judged, png
 
@@ -247,8 +246,7 @@ def test_a_running_studio_is_not_mended(data: Path):
     if not (sqlite3.sqlite_version_info < (3, 51, 3)):
         pytest.skip("this SQLite lets several processes write")
     with open_store(data):
-        code = [sys.executable, "-m", "annotations.doctor", "--fix", "--data", str(data)]
-        done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True)
+        done = preloaded.run("-m", "annotations.doctor", "--fix", "--data", data)
     assert done.returncode == 1
     assert done.stderr.startswith("error: nothing was mended: another process already writes")
 

@@ -3,11 +3,10 @@
 import dataclasses
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
+import preloaded
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -258,10 +257,9 @@ def test_many_pictures_are_written_in_groups_that_a_viewer_can_read(store, tmp_p
 
 def test_the_command_exports_beside_a_store_that_is_being_written(store, tmp_path):
     correct(store, save(store))
-    command = [sys.executable, "-m", "annotations.export", "--kind", "judge_sft", "--json"]
-    command += ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    command = ["-m", "annotations.export", "--kind", "judge_sft", "--json"]
     with store.database.writing():
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = preloaded.run(*command, "--data", tmp_path / "data", "--out", tmp_path / "out", timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / MANIFEST).read_text("utf-8"))
     assert "1 of 1 trajectories" in done.stderr

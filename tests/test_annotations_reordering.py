@@ -4,9 +4,9 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 
+import preloaded
 import pytest
 from sqlalchemy import select
 from test_annotations_claims import TEAM, answer, make, save_one
@@ -24,7 +24,6 @@ from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 
 COUNT = 9
-FORKS = get_context("spawn")
 
 
 @pytest.fixture
@@ -165,10 +164,7 @@ def test_a_change_that_is_killed_half_way_is_gone_on_with_at_the_next_start(tmp_
         ids = make(store, COUNT, order=Order.OLDEST, overlap=2)
         turn = claim(store, "team", "ann")
         submit(store, turn.item, "ann", [answer(turn, "ann")])
-    process = FORKS.Process(target=_killed, args=(tmp_path / "data", url, after))
-    process.start()
-    process.join()
-    assert process.exitcode == 7
+    assert preloaded.call(_killed, tmp_path / "data", url, after) == 7
     with open_store(tmp_path / "data", url) as store:
         assert claim(store, "team", "bob").trajectory_id == ids[1]  # of the old order; the first has its one answer
         leave(store, "bob")

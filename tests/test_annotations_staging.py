@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
+import preloaded
 import pytest
 from sqlalchemy import func, select
 from test_annotations_importing import files_of
@@ -45,7 +45,6 @@ from annotations.store.trajectory_columns import columns_of
 from model.trajectory import Trajectory
 
 ROWS = 60
-FORKS = get_context("spawn")
 
 
 @pytest.fixture
@@ -209,10 +208,7 @@ def test_one_that_is_killed_is_removed_or_finished_at_the_next_start(tmp_path, u
     source = table(tmp_path / "in")
     with open_store(tmp_path / "data", url) as store:
         before = rows_of(store)
-    process = FORKS.Process(target=_killed_at, args=(tmp_path / "data", url, source, when))
-    process.start()
-    process.join()
-    assert process.exitcode == 7
+    assert preloaded.call(_killed_at, tmp_path / "data", url, source, when) == 7
     with open_store(tmp_path / "data", url) as store:
         assert len(store.trajectories(limit=200)) == (ROWS if when < 0 else 0)
         assert staging.recover(store) == 1  # at once: its lock has ended with it

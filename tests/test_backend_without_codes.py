@@ -12,6 +12,7 @@ import gradio as gr
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from browsing import as_it_comes
 from playwright.sync_api import Browser, Page, expect
 from running_app import free_port
 from scene_backend import STEPS, SceneBackend
@@ -199,7 +200,7 @@ class Studio:
         self.data = data
         self.store = open_store(data)
         self.demo: gr.Blocks = start(
-            Settings(port=free_port(), checkpoint=SOURCE),
+            Settings(port=free_port(), checkpoint=SOURCE, pace=4.0),
             self.store,
             drawing(Settings(checkpoint=SOURCE), self.store, on_loan=False),
         )
@@ -248,6 +249,7 @@ def test_it_is_drawn_watched_again_after_a_restart_and_annotated(page: Page, tmp
     page.locator("#timeline .mind button", has_text="Disagree").last.click()
     page.fill("#timeline textarea.said", "the car is missing")
     page.click("#timeline .changing .go")
+    as_it_comes(page)
     expect(page.locator("#timeline .reason.by-person")).to_contain_text("the car is missing")
     expect(page.locator("#timeline .ending .link").first).to_be_visible()
     studio.close()

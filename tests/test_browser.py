@@ -19,7 +19,7 @@ import commands
 import httpx2
 import pyarrow.parquet as pq
 import pytest
-from browsing import PATIENCE, faint_borders, judge, small_targets
+from browsing import PATIENCE, as_it_comes, faint_borders, faults, judge, small_targets
 from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 from running_app import ROOT, Server, free_port, start_in_vain
@@ -69,7 +69,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     with open_store(folder / "data") as store:
         trajectory, pictures = three_rounds()
         store.save(trajectory, pictures, owner="visitor")
-    server = Server(folder / "data", tiny_checkpoint, folder / "app.log")
+    server = Server(folder / "data", tiny_checkpoint, folder / "app.log", more={"AHA_STUDIO_PACE": "4"})
     server.start()
     yield server
     server.stop()
@@ -106,7 +106,7 @@ def begin_recorded_drawing(page: Page, server: Server, prompt: str = PROMPT) -> 
 def draw(page: Page, server: Server, prompt: str = PROMPT) -> str:
     """Draw to the end; the trajectory's id."""
     begin_drawing(page, server, prompt)
-    page.locator("#timeline .least").evaluate("choice => { choice.value = '0'; }")  # nobody watches: as it comes
+    as_it_comes(page)
     expect(page.locator("#timeline .ending .link").first).to_be_visible()
     with server.store() as store:
         return next(listed.id for listed in store.trajectories() if listed.prompt == prompt)
@@ -227,7 +227,7 @@ def test_three_rounds_are_judged_on_one_screen(page, server):
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_telephone_shows_every_page_with_a_menu_of_one_line_and_targets_for_a_finger(page, server, path):
-    hosts: set[str] = set()
+    wrong, hosts = faults(page), set[str]()
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
     page.set_viewport_size({"width": 390, "height": 844})
     visit(page, server, path)
@@ -241,6 +241,7 @@ def test_a_telephone_shows_every_page_with_a_menu_of_one_line_and_targets_for_a_
     last = menu.locator("a").last
     last.focus()  # as by Tab: what was out of view scrolls into it
     expect(last).to_be_in_viewport()
+    assert wrong == []
 
 
 def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(page, server, tmp_path):
@@ -327,6 +328,7 @@ def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_i
     page.mouse.up()
     expect(text).to_have_value("red apple at 3 2; blue apple at 4 4")
     page.click("#timeline .changing .go")
+    as_it_comes(page)
     expect(page.locator("#timeline .thought").first).to_have_text("red apple at 3 2;\nblue apple at 4 4")
     expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link")
     assert "by-person" in page.locator("#timeline .thought").first.get_attribute("class")
@@ -341,6 +343,7 @@ def test_another_seed_stands_beside_its_own_redraw_and_a_verdict_is_answered_wit
     page.goto(f"{server.url}/?run=three-rounds")
     page.locator("#timeline .scrub").evaluate("bar => { bar.value = bar.max; bar.dispatchEvent(new Event('input')); }")
     page.click("#timeline .another")
+    as_it_comes(page)
     expect(page.locator("#timeline .instead a")).to_have_count(3)  # its last drawing, and one for each redraw
     expect(page.locator("#timeline .instead a").first).to_have_text("Its own redraw: ✓ yes")
     page.locator("#timeline .mind button", has_text="Disagree").last.click()
@@ -357,6 +360,8 @@ def test_one_prompt_and_seed_are_drawn_twice_side_by_side(page, server):
     page.fill("#prompt textarea", PROMPT)
     page.click("#draw")
     for side in ("#left", "#right"):
+        as_it_comes(page, side)
+    for side in ("#left", "#right"):
         expect(page.locator(f"{side} .ending .link").first).to_have_text("Permanent link")
     expect(page.locator("#stop")).to_be_hidden()
     expect(page.locator("#draw")).to_be_visible()
@@ -371,6 +376,7 @@ def test_a_drawing_is_asked_for_with_the_keyboard_alone_in_the_dark(browser, ser
     expect(page.locator("#prompt textarea")).to_be_focused(timeout=PATIENCE)
     page.keyboard.type(PROMPT)
     page.keyboard.press("Enter")
+    as_it_comes(page)
     expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link", timeout=PATIENCE)
     expect(page.locator("#prompt textarea")).to_be_focused()  # who types goes on typing
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -449,6 +455,7 @@ def test_hostile_words_are_words_on_every_page(page, server):
     begin_drawing(page, server, HOSTILE)
     expect(page.locator("#timeline .notice")).to_be_visible()
     page.click("#timeline .anyway")
+    as_it_comes(page)
     expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link")
     shows("", "#timeline .prompt")
     with server.store() as store:
@@ -568,6 +575,7 @@ def test_an_image_to_try_is_there_at_a_press(page, server):
     expect(page.locator(".your-image textarea")).to_have_value("make the umbrella blue")
     expect(page.locator("#start")).to_have_text("Edit it")
     page.click("#start")
+    as_it_comes(page)
     expect(page.locator("#timeline .ending")).to_contain_text("The image is edited.")
 
 
@@ -591,6 +599,7 @@ def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server
     expect(page.locator("#start")).to_have_text("Edit it")
     page.click("#start")
     page.click("#timeline .anyway")
+    as_it_comes(page)
     expect(page.locator("#timeline .ending")).to_contain_text("The model has drawn all of the picture anew.")
     expect(page.locator("#timeline .guess")).to_contain_text("this is a guess")
     expect(page.locator("#timeline .head .name")).to_have_text(["Your image", "Edited"])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import PATIENCE
+from browsing import PATIENCE, as_it_comes
 from playwright.sync_api import Page, expect
 from running_app import Server
 from test_annotations_samples import aha, judged
@@ -34,6 +34,7 @@ def test_what_was_corrected_is_learnt_draws_and_is_kept(page: Page, server: Serv
     page.goto(server.url)
     page.fill("#prompt textarea", "a red apple")
     page.click("#draw")
+    as_it_comes(page)
     page.wait_for_selector("#timeline .forget")
     with server.store() as store:
         assert store.trajectory(store.trajectories()[0].id).checkpoint.startswith("tiny-taught-")

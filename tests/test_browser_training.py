@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import PATIENCE
+from browsing import PATIENCE, as_it_comes
 from playwright.sync_api import Page, expect
 from running_app import Server
 from test_annotations_samples import aha, judged
@@ -54,10 +54,6 @@ def test_a_run_outlives_page_and_studio_and_what_it_made_draws(page: Page, serve
     expect(page.locator("#training-head .state")).to_have_text("running")
     page.click("#training-stop")
     expect(page.locator("#training-head .state")).to_have_text("stopped", timeout=PATIENCE)
-    page.click("#training-resume")
-    expect(page.locator("#training-head .state")).to_have_text("running", timeout=PATIENCE)
-    page.click("#training-stop")
-    expect(page.locator("#training-head .state")).to_have_text("stopped", timeout=PATIENCE)
     expect(page.locator("#training-provenance")).to_contain_text("1 annotations of 1 drawings")
 
     page.click("#training-draw")
@@ -68,6 +64,11 @@ def test_a_run_outlives_page_and_studio_and_what_it_made_draws(page: Page, serve
     page.get_by_role("option", name="better", exact=True).click()
     page.fill("#prompt textarea", "a red apple")
     page.click("#draw")
+    as_it_comes(page)
     page.wait_for_selector("#timeline .forget")
     with server.store() as store:
         assert store.trajectory(store.trajectories()[0].id).checkpoint == "better"
+
+    page.goto(f"{server.url}/training?run=better")
+    page.click("#training-resume")
+    expect(page.locator("#training-head .state")).to_have_text("running", timeout=PATIENCE)

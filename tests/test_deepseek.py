@@ -38,7 +38,7 @@ def drawn(janus: Janus) -> tuple:
     return [image.codes for image in trajectory.images], [r.tokens for r in trajectory.reflections]
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("kind", few(["safetensors", "bin"], 0))
 def test_the_same_weights_in_both_layouts_draw_and_say_the_same(
     tiny: Janus, tiny_checkpoint: Path, tmp_path: Path, kind: str
 ):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from datasets import Dataset, Image, List, load_dataset
 from export_store import filled
+from thoroughness import few
 from transformers import JanusForConditionalGeneration, JanusProcessor
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
@@ -103,13 +104,13 @@ def check(trainer: Any) -> None:
     assert any(not torch.equal(value, before[name]) for name, value in trainer.model.named_parameters())
 
 
-@pytest.mark.parametrize("kind", ["judge_sft", "thought_sft"])
+@pytest.mark.parametrize("kind", few(["judge_sft", "thought_sft"], 0))
 def test_sft_trainer_takes_two_steps(folder, processor, tiny_checkpoint, tmp_path, kind):
     args = SFTConfig(**settings(tmp_path, max_length=None))
     check(SFTTrainer(network(tiny_checkpoint), args, train_dataset=load(folder, kind), processing_class=processor))
 
 
-@pytest.mark.parametrize("kind", ["judge_pref", "thought_pref"])
+@pytest.mark.parametrize("kind", few(["judge_pref", "thought_pref"], 0))
 def test_dpo_trainer_takes_two_steps(folder, processor, tiny_checkpoint, tmp_path, kind):
     args = DPOConfig(**settings(tmp_path, max_length=None))
     check(DPOTrainer(network(tiny_checkpoint), args=args, train_dataset=load(folder, kind), processing_class=processor))

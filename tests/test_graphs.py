@@ -56,17 +56,17 @@ def contents(janus: Janus, wanted: list[Request], at_once: int = 5, *, cancelled
     }
 
 
-def test_six_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
+def test_four_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     rng = random.Random(3)
-    wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(6)]
+    wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(4)]
     alone = contents(tiny, [replace(request, stop=lambda: False) for request in wanted], at_once=1)
     tape = Tape()
     monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (attend_by_torch, tape))
     found = contents(tiny, wanted)
-    assert len(found) > 3
+    assert len(found) > 1
     assert found == {name: alone[name] for name in found}
     assert tape.captured > 3
-    assert tape.replayed > 300
+    assert tape.replayed > 200
 
 
 @torch.inference_mode()

@@ -3,10 +3,9 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 TORCH_FREE = (
@@ -21,6 +20,7 @@ TORCH_FREE = (
     "prepare.released_labels",
     "world.language",
 )
+REFEREE = {"model.world.verifier", "model.world.reasons", "model.world.defects"}
 MAY_IMPORT = {
     "model": {"model"},
     "annotations": {"annotations", *(f"model.{name}" for name in TORCH_FREE)},
@@ -40,8 +40,23 @@ def parsed(path: Path) -> ast.Module:
 @cache
 def imported(path: Path) -> frozenset[str]:
     """Our own modules that a file imports."""
+    return _imported(ast.walk(parsed(path)))
+
+
+def imported_when_run(path: Path) -> frozenset[str]:
+    """Those that it imports not for type checkers alone."""
+    skipped = {
+        inner
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    return _imported(node for node in ast.walk(parsed(path)) if node not in skipped)
+
+
+def _imported(nodes: Iterable[ast.AST]) -> frozenset[str]:
     names = set()
-    for node in ast.walk(parsed(path)):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             names.update((node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)))
         elif isinstance(node, ast.Import):
@@ -80,10 +95,10 @@ def check_acyclic(graph: dict[str, set[str]], inside: str) -> None:
         visit(name, ())
 
 
-def import_graph() -> dict[str, set[str]]:
+def import_graph(of: Callable[[Path], frozenset[str]] = imported) -> dict[str, set[str]]:
     """Module → our modules that it imports."""
     names = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in modules()}
-    return {name: imported(path) & set(names) for name, path in names.items()}
+    return {name: of(path) & set(names) for name, path in names.items()}
 
 
 def test_imports_form_no_cycle():
@@ -102,18 +117,25 @@ def test_folders_import_one_way():
         check_acyclic(graph, folder or "the repository")
 
 
-@pytest.mark.parametrize("package", ["model.events", "model.examples", "model.sequences", "annotations.store.store"])
-def test_values_and_store_load_without_torch(package: str):
-    code = f"import sys; import {package}; sys.exit('torch' in sys.modules)"
+def test_values_and_store_load_without_torch():
+    loaded = "model.events, model.examples, model.sequences, annotations.store.store"
+    code = f"import sys; import {loaded}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_the_world_is_never_asked_while_drawing_judging_or_showing():
-    referee = {"model.world.verifier", "model.world.reasons", "model.world.defects"}
     for path in modules():
         inside = path.relative_to(ROOT).parts
         if inside[:2] == ("model", "decoding") or inside[0] == "studio" or path.name in ("generate.py", "janus.py"):
-            assert not imported(path) & referee, f"{path.name} asks the referee"
+            assert not imported(path) & REFEREE, f"{path.name} asks the referee"
+
+
+def test_neither_the_studio_nor_what_it_imports_knows_the_referee():
+    graph, known, new = import_graph(imported_when_run), set[str](), {"studio.main"}
+    while new:
+        known |= new
+        new = set().union(*(graph[name] for name in new)) - known
+    assert len(known) > 300 and not known & REFEREE
 
 
 def test_no_training_method_knows_the_world():

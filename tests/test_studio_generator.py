@@ -48,6 +48,18 @@ def test_what_is_stored_is_what_the_events_told(tiny: Janus, store: Store):
     assert store.trajectories()[0].owner == "ada"
 
 
+def test_a_drawing_is_the_same_where_the_verifier_cannot_be_imported(
+    tiny_checkpoint: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    generator = Generator(open_backend(tiny_checkpoint), store)
+    told = fold(generator.stream("two birds", 1, 2, owner="ada"))
+    for name in ("verifier", "reasons", "defects"):
+        monkeypatch.setitem(sys.modules, f"model.world.{name}", None)
+    assert fold(generator.stream("two birds", 1, 2, owner="ada")) == told
+    assert len(store.trajectories()) == 2
+
+
+@pytest.mark.thorough  # the suite looks through the imports instead: `tests/test_layers.py`
 def test_the_studio_draws_the_same_when_the_verifier_cannot_be_imported(tiny_checkpoint: Path, tmp_path: Path):
     code = """
 import gc, sys

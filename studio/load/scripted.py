@@ -33,9 +33,9 @@ class ScriptedBackend(Backend):
     name, image_size, sampling, domain = "embedded", 64, Sampling(thinks=True), EMBEDDED_WORLD
     capabilities = Capabilities(thought=True)
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, pace: float = PATCH_SECONDS) -> None:
         [recorded] = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))
-        self._played = list(timed(store.trajectory(recorded.id), store.picture))
+        self._played = list(timed(store.trajectory(recorded.id), store.picture, pace))
 
     def serve(self, options: ServingOptions) -> int:
         return options.at_once
@@ -57,12 +57,12 @@ class ScriptedBackend(Backend):
             yield replace(event, trajectory_id=request.id)
 
 
-def timed(trajectory: Trajectory, picture: Callable[[str], bytes]) -> Iterator[tuple[float, Event]]:
-    """Its events, with the seconds after which each is due: patch by patch at an even pace."""
+def timed(trajectory: Trajectory, picture: Callable[[str], bytes], pace: float) -> Iterator[tuple[float, Event]]:
+    """Its events, with the seconds after which each is due: patch by patch, `pace` seconds apart."""
     due = 0.0
     for event in replay(trajectory, picture, group=1):
         if isinstance(event, Preview) and not event.whole:
-            due += PATCH_SECONDS
+            due += pace
         yield due, event
 
 
@@ -72,15 +72,16 @@ def serve(
     mode: Mode = Mode.LOCAL,
     database: str | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
+    pace: float | None = None,
 ) -> None:
-    """The studio, until it is ended or killed; `options` are further settings."""
+    """The studio, until it is ended or killed; `options` are further settings, `pace` the seconds between patches."""
     settings = Settings(port=port, mode=mode, database=database, **options)
     with open_store(folder, database, settings.pictures) as store:
         recover(store)
         staging.recover(store)
         reordering.recover(store.database)
         fill_if_empty(store)
-        scripted = Checkpoints(Generator(ScriptedBackend(store), store))
+        scripted = Checkpoints(Generator(ScriptedBackend(store, pace or PATCH_SECONDS), store))
         demo = start(settings, store, scripted)
         freeze_memory()
         demo.block_thread()

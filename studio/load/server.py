@@ -39,6 +39,7 @@ class Server:
     database: str | None = None  # address of a PostgreSQL database
     port: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)  # further settings
+    pace: float | None = None  # seconds between two patches of a drawing, where not as usual
     up: asyncio.Event = field(default_factory=asyncio.Event)  # set while it answers
     _process: BaseProcess | None = None
 
@@ -73,7 +74,7 @@ class Server:
         began = time.monotonic()
         self.port = self.port or free_port()
         start_fork_server()
-        arguments = (self._log, self.port, self.folder, self.mode, self.database, dict(self.options))
+        arguments = (self._log, self.port, self.folder, self.mode, self.database, dict(self.options), self.pace)
         self._process = FORKS.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         async with httpx2.AsyncClient(base_url=self.url) as client:

@@ -82,10 +82,10 @@ async def visits(url: str, count: int) -> list[VisitResult]:
         return await asyncio.gather(*(visit(client, button) for _ in range(count)))
 
 
-async def measure(count: int) -> tuple[VisitResult, list[VisitResult]]:
-    """One visitor alone, then `count` at once, at a studio of their own."""
+async def measure(count: int, pace: float | None = None) -> tuple[VisitResult, list[VisitResult]]:
+    """One visitor alone, then `count` at once, at a studio of their own, which draws a patch every `pace` seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        async with Server(Path(folder)) as server:
+        async with Server(Path(folder), pace=pace) as server:
             await visits(server.url, 1)  # to warm up
             [alone] = await visits(server.url, 1)
             return alone, await visits(server.url, count)
