@@ -202,18 +202,18 @@ def test_an_annotator_completes_ten_by_keyboard_alone_and_takes_one_back(page: P
 
 
 def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page, server: Server):
-    sign_in(page, server)
+    enter(page, server, "annotate")
     page.wait_for_selector("#annotate-submit")
     judge(page, "no")
     page.keyboard.press("c")
     expect(page.locator("[data-question=reason_correction] textarea")).to_be_focused()
     page.keyboard.type("half a reason")
     with server.store() as store:
-        for _ in range(240):
+        for _ in range(1200):
             kept = [dict(a.answers) for a in store.annotations(status=Status.UNFINISHED)]
             if any(a.get("reason_correction") == "half a reason" for a in kept):
                 break
-            page.wait_for_timeout(250)
+            page.wait_for_timeout(50)
         assert {"verdict_right": "no", "reason_correction": "half a reason"} in kept
     page.reload()
     expect(page.locator("[data-question=reason_correction] textarea")).to_have_value("half a reason")
@@ -224,11 +224,11 @@ def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page,
     expect(page.locator("#refusal")).to_contain_text(re.compile("Sign in"))
     held = select(func.count()).select_from(LeaseRow).where(LeaseRow.outcome.is_(None))
     with server.store() as store:
-        for _ in range(240):
+        for _ in range(1200):
             with store.database.reading() as session:
                 if session.scalar(held) == 0:
                     return
-            page.wait_for_timeout(250)
+            page.wait_for_timeout(50)
     pytest.fail("the item is still held, although no page shows it")
 
 
@@ -343,14 +343,14 @@ def test_a_box_and_a_point_are_drawn_with_the_mouse_where_the_picture_is_enlarge
 
 def wait_until_kept(page: Page, server: Server, wanted: list[dict[str, float]], label: str) -> None:
     """What is marked on the sheet that is not handed in yet."""
-    for _ in range(240):
+    for _ in range(1200):
         marked = marks_kept(server)
         labels = {region.pop("label") for region in marked}
         if labels == {label} and len(marked) == len(wanted):
             pairs = zip(marked, wanted, strict=True)
             if all(region == pytest.approx(places, abs=0.004) for region, places in pairs):
                 return
-        page.wait_for_timeout(250)
+        page.wait_for_timeout(50)
     raise AssertionError(f"kept are {marked}, wanted {wanted} as {label}")
 
 
@@ -397,13 +397,13 @@ def test_a_box_is_moved_and_resized_and_keeps_its_label(page: Page, server: Serv
 def settled(page: Page, element: Locator) -> dict[str, float]:
     """Where an element is on the screen, once nothing that is still being loaded moves it."""
     before = None
-    for _ in range(60):
+    for _ in range(120):
         element.scroll_into_view_if_needed()
         now = element.bounding_box()
         if now == before:
             return now
         before = now
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(250)
     raise AssertionError("it does not come to rest")
 
 
@@ -762,9 +762,7 @@ def test_a_prompt_with_a_blocked_word_is_refused_until_the_word_is_taken_out(
         page.click("#moderation-block")
         expect(page.locator("#moderation-note")).to_contain_text(f"{len(words)} blocked")
 
-    sign_in(page, server, name="kim")
-    page.wait_for_selector("#annotate-submit")
-    page.goto(f"{server.url}/moderation")
+    enter(page, server, "moderation", "kim")
     block("Car")
     with new_page(browser) as visitor:
         visitor.goto(server.url)
@@ -778,9 +776,7 @@ def test_a_prompt_with_a_blocked_word_is_refused_until_the_word_is_taken_out(
 
 
 def test_a_project_is_filled_from_the_gallery_by_a_filter_and_by_prompts(page: Page, server: Server):
-    sign_in(page, server, name="kim")
-    page.wait_for_selector("#annotate-submit")
-    page.goto(f"{server.url}/project?id=filled")
+    enter(page, server, "project?id=filled", "kim")
     page.locator("#project-form > button").click()
     page.get_by_label("Order", exact=True).click()
     page.get_by_role("option", name="Where an answer teaches most").click()
