@@ -23,6 +23,7 @@ from annotations.export.query import EVERYTHING, Aggregation, Query
 from annotations.export.registry import KINDS
 from annotations.export.store_context import StoreContext
 from annotations.queue.submission import skip_item
+from annotations.schema.annotation import Annotation
 from annotations.schema.forms.registry import FORMS
 from annotations.schema.project import Skipping
 from annotations.store.items import NewItem
@@ -341,3 +342,15 @@ def test_people_have_pseudonyms_and_a_deleted_drawing_is_gone(exported, kind):
     assert "example.org" not in words and "secret" not in words and "visitor" not in words
     shown = trajectories_of(exported.folder / kind, exported.manifests[kind])
     assert exported.ids["hidden"] not in shown
+
+
+def test_a_branch_of_a_parent_that_is_shorter_than_its_branch_point_makes_rows(tmp_path):
+    """Imported trajectories name whatever parent they had elsewhere."""
+    with open_store(tmp_path) as store:
+        parent, pictures = aha(0)
+        short = store.save(replace(parent, segments=parent.segments[:2]), pictures, owner="visitor")
+        branch = replace(parent, seed=1, parent=Parent(short, 2, 0))
+        said = {"verdict_right": "yes", "reason_correction": "there are four apples."}
+        store.annotate(Annotation(store.save(branch, pictures, owner="visitor"), 2, ANN, said))
+        [row] = made(store, "judge_pref")
+        assert isinstance(row, ExportRow) and row.values["rejected"][0]["content"][0]["text"] == NO_REASON

@@ -144,7 +144,7 @@ def _models(annotated: AnnotatedTrajectory, about: AggregatedReflection) -> Iter
     yield RejectedWording(own_words(about.reflection), _origin(about.reflection))
     branch_point = annotated.trajectory.parent
     if annotated.parent is not None and branch_point is not None and branch_point.segment == about.segment:
-        before = annotated.parent.segments[about.segment]
+        before = dict(enumerate(annotated.parent.segments)).get(about.segment)  # an imported one may be shorter
         if isinstance(before, Reflection) and before.finished and _origin(about.reflection) is Origin.PERSON:
             yield RejectedWording(own_words(before), _origin(before))
 
