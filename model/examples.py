@@ -198,7 +198,7 @@ class PreferenceExample:
         if isinstance(row.get("prompt"), str):
             chosen, rejected = (DrawnExample.from_row(row, name) for name in ("chosen", "rejected"))
         else:
-            plan = _is_plan(row.get("prompt"), row["chosen"])
+            plan = _is_plan(row, row["chosen"])
             read = ThoughtExample.from_row if plan else JudgeExample.from_row
             chosen, rejected = (
                 read({**row, "completion": row[name]}, most_characters) for name in ("chosen", "rejected")
@@ -244,18 +244,21 @@ def sft_example(
     """A row of judge_sft, thought_sft, draw_sft, redraw_sft or edit_sft. Raises MessageError."""
     if isinstance(row.get("prompt"), str) and row.get("image") is not None:
         return DrawnExample.from_sft_row(row, most_characters)
-    plan = _is_plan(row.get("prompt"), row.get("completion"))
+    plan = _is_plan(row, row.get("completion"))
     return (ThoughtExample if plan else JudgeExample).from_row(row, most_characters)
 
 
-def _is_plan(prompt: Any, completion: Any) -> bool:
-    """Whether a completion answers the user's words by a plan: what else follows them is a verdict on a picture."""
+def _is_plan(row: Mapping[str, Any], completion: Any) -> bool:
+    """Whether a completion answers the user's words by a plan: what else follows them is a verdict on a picture. A
+    picture among these words may be there to be judged or to be edited: a plan of the edit has its `source` told."""
     try:
-        last, answer = flattened("prompt", prompt)[-1], only_text("completion", completion)
+        parts, answer = flattened("prompt", row.get("prompt")), only_text("completion", completion)
     except MessageError:
         return False
+    last = parts[-1]
     asked = last.role == "user" and (last.text is None or last.text.strip() != CHECK_TEXT)
-    return asked and first_verdict(answer) is None
+    shown = any(part.text is None and part.message == last.message for part in parts)
+    return asked and first_verdict(answer) is None and (not shown or bool(row.get("source")))
 
 
 def _columns(row: Mapping[str, Any], kind: str) -> tuple[list[MessagePart], tuple[bytes, ...]]:

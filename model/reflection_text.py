@@ -1,4 +1,4 @@
-"""Text form of a reflection, written and parsed: “No, the car is red.”
+"""Text form of a reflection, written and parsed: “No, the car is red.” Characters that nobody sees; lines of a text.
 
 The sentence is the template's form: verdict, comma, reason, full stop. What a person wrote stands in it character by
 character, in any script; only an English function word that begins it is written small, as in the model's sentences.
@@ -11,11 +11,21 @@ import unicodedata
 from model.templates import EDIT_TEXT, NO, YES
 from model.trajectory import Reflection
 
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) as far as its category is not Cf (Hangul fillers,
+# joiners of graphemes, variation selectors, tags), and the braille blank.
+_IGNORABLE = frozenset(
+    map(
+        chr,
+        (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2065, 0x2800, 0x3164, 0xFFA0)
+        + (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000)),
+    )
+)
+
 JOINING = "-‐‑'’_/&@\\"  # between two letters these make one word
 
 # A hyphen or a number that follows belongs to the reason: “no-one is there”, “No. 5 is missing”.
 VERDICT = re.compile(
-    r"\s*(yes|no)(?:\s*[,:;!–—，、：；！。،؛।]+\s*|\s*\.+(?:\s+(?!\d)|$)|\s+-+\s+|\s*$)", re.IGNORECASE
+    r"\s*(yes|no)(?:\s*[,:;!–—…，、：；！。،؛।]+\s*|\s*\.+(?:\s+(?!\d)|$)|\s+-+\s+|\s*$)", re.IGNORECASE
 )
 FUNCTION_WORDS = frozenset(
     {
@@ -67,6 +77,23 @@ STOPS = {  # the first word of a letter's Unicode name: how a sentence ends ther
 }  # fmt: skip
 
 
+def is_invisible(character: str) -> bool:
+    """Whether a character that is no blank is not seen: format characters, fillers, variation selectors."""
+    return unicodedata.category(character) == "Cf" or character in _IGNORABLE
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text is seen."""
+    return all(character.isspace() or is_invisible(character) for character in text)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text as editors count them: ended by a line feed, a carriage return or both. `str.splitlines` also
+    cuts at form feeds and at Unicode's separators, which may stand within a line."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    return lines if lines[-1] else lines[:-1]
+
+
 def split_verdict(text: str) -> tuple[str | None, str]:
     """“No, the car is red.” → (“no”, “the car is red.”). A sentence such as “No car is red.” has no verdict
     word.
@@ -116,10 +143,11 @@ def own_words(reflection: Reflection) -> str:
 
 def _stop(words: str) -> str:
     """What ends a sentence that no punctuation ends: nothing where some does, in whatever script."""
-    end = words.rstrip("".join(CLOSING))[-1:] or words[-1]
+    seen = "".join(character for character in words if not is_invisible(character)) or words
+    end = seen.rstrip("".join(CLOSING))[-1:] or seen[-1]
     if unicodedata.category(end) == "Po" and end not in "&@#%*/\\'\"":
         return ""
-    if words[-1] in '”"…':
+    if seen[-1] in '”"…❗❕❓❔':
         return ""
     letters = (character for character in reversed(words) if unicodedata.category(character)[0] == "L")
     script = unicodedata.name(next(letters, "a"), "").partition(" ")[0]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import unicodedata
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +15,27 @@ from test_annotations_samples import aha, judged
 from thoroughness import few
 
 from annotations.auth.accounts import add, has_people, people
-from annotations.errors import ConflictError
+from annotations.errors import ConflictError, PersonError
 from annotations.export.exporter import export
 from annotations.export.manifest import CARD, PARQUET, read_manifest
+from annotations.export.splits import prompt_key
 from annotations.importing.importer import bring_in
+from annotations.importing.records import RowProblem, trajectory_of
 from annotations.queue.review import decide
+from annotations.schema.annotation import Answers
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.forms.choice import Choice
+from annotations.schema.names import clean_name, confusable_skeleton
 from annotations.schema.project import Role
 from annotations.store.items import NewItem
 from annotations.store.listing import Filter
 from annotations.store.store import open_store
 from model.backends.checkpoint.loading import name_of
 from model.backends.registry import open_backend
+from model.backends.request import RequestError, check_prompt
 from model.decoding.load_for_inference import open_checkpoint
+from model.reflection_text import is_blank, own_words, sentence
+from model.trajectory import Image, Reflection, Token
 from studio.annotate import reflection_view
 from studio.components import render
 from studio.gallery.filters import GalleryFilter
@@ -132,6 +141,37 @@ def test_names_that_look_the_same_in_another_alphabet_are_refused(store, first: 
         add(store, second, Role.ANNOTATOR, None)
     with pytest.raises(ConflictError, match="looks the same"):
         store.create_project(replace(REFLECTIONS_PROJECT, id="second", name=f"{second} 1"))
+
+
+UNSEEN = ("\u034f", "\ufe0f", "\u3164", "\u115f", "\u2800", "\u00ad", "\u180b", "\u200b", "\U000e0100")
+
+
+@pytest.mark.parametrize("unseen", UNSEEN, ids=ascii)
+def test_what_is_not_seen_makes_neither_a_name_nor_a_difference(unseen: str):
+    assert confusable_skeleton(f"an{unseen}na") == confusable_skeleton("anna")
+    assert clean_name(unseen) == "" and is_blank(f" {unseen}") and not Answers({"reason": unseen})
+    assert Choice(("good", f"good{unseen}")).problem(Image.kind) or "VARIATION" in unicodedata.name(unseen)
+    assert Choice(("good", unseen)).problem(Image.kind)
+    assert prompt_key(f"two{unseen} apples") == prompt_key("two apples")
+    with pytest.raises(RequestError, match="empty"):
+        check_prompt(unseen)
+    with pytest.raises(RowProblem):
+        trajectory_of(unseen, (), checkpoint=None)
+
+
+def test_an_account_whose_name_looks_like_another_is_refused_and_none_has_an_unseen_name(store):
+    add(store, "anna", Role.ANNOTATOR, None)
+    for unseen in UNSEEN:
+        with pytest.raises((ConflictError, PersonError), match="looks the same|got the name"):
+            add(store, f"anna{unseen}", Role.ANNOTATOR, None)
+        with pytest.raises(PersonError):
+            add(store, unseen, Role.ANNOTATOR, None)
+
+
+@pytest.mark.parametrize("words", ["التفاح كثير.\u200f", "苹果太多了。\u200b", "wrong❗\ufe0f", "wrong!\u2060”"])
+def test_a_reason_that_ends_in_what_is_not_seen_gets_no_second_stop(words: str):
+    assert sentence("no", words) == f"No, {words}"
+    assert own_words(Reflection("no", 0.1, (Token(1, "No"), Token(2, f"… {words}")))) == f"No… {words}"
 
 
 def test_names_that_only_resemble_each_other_stand_side_by_side(store):

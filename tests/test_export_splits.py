@@ -17,6 +17,7 @@ from annotations.export.command import main
 from annotations.export.exporter import export
 from annotations.export.manifest import read_manifest
 from annotations.export.query import Query, Split
+from annotations.export.splits import prompt_key
 from annotations.store.store import open_store
 from model.examples import JudgeExample
 from model.training.dataset import data_files
@@ -70,8 +71,19 @@ def test_the_trainer_learns_the_split_train_alone(store, tmp_path):
         judge(store, number, prompt=f"{number} apples")
     export(store, "judge_sft", tmp_path / "out", query=HELD_OUT)
     assert [file.name.split("-")[0] for file in data_files(tmp_path / "out", "judge_sft")] == ["train"]
+    others = data_files(tmp_path / "out", "judge_sft", held_out=True)
+    assert others and {file.name.split("-")[0] for file in others} <= {split.name for split in HELD_OUT.splits}
+    assert data_files(others[0], "judge_sft") == data_files(others[0], "judge_sft", held_out=True) == others[:1]
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert "path: validation-*.parquet" in card and "Splits: train, " in card
+
+
+@pytest.mark.parametrize(
+    "same", ["Two red  apples", "two red apples。", "“two red apples”", "ｔｗｏ red apples!", "\ufefftwo red\napples …"]
+)
+def test_prompts_that_read_the_same_are_in_one_split(same: str):
+    assert prompt_key(same) == prompt_key("two red apples") != prompt_key("two red apple")
+    assert prompt_key("café") == prompt_key("cafe\u0301")
 
 
 @pytest.mark.parametrize(

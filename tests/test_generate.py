@@ -10,8 +10,10 @@ import pytest
 from commands import run
 
 from model.backends.janus import Janus
+from model.distributed.prompt_file import read_prompt_file
 from model.events import fold, from_dict
 from model.generate import parser, request
+from model.training.world_data.world_prompts import read_prompts
 from model.trajectory import Sampling, StopReason, Trajectory
 
 ROOT = Path(__file__).parent.parent
@@ -98,6 +100,25 @@ def test_the_temperature_of_text_is_its_own_setting(tiny: Janus, monkeypatch: py
     assert sampling("--text-temperature", "0") == replace(tiny.sampling, text_temperature=0.0)
     assert sampling("--temperature", "0.5") == replace(tiny.sampling, temperature=0.5)
     assert sampling("--published-contexts").published_contexts and not sampling("--no-official").published_contexts
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_prompts_are_the_lines_of_a_text_file_as_editors_write_it(tmp_path: Path, encoding: str, end: str):
+    prompts = ["a red cat", "two\u2028blue\x0c dogs", "a tree"]
+    (tmp_path / "prompts.txt").write_bytes(end.join([*prompts, "", "\u200b", ""]).encode(encoding))
+    assert read_prompt_file(tmp_path / "prompts.txt") == prompts
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"caf\xe9", "no text in UTF-8"), (b"\n \n", "holds no prompt")])
+def test_every_command_tells_of_a_file_without_prompts_in_a_line(tmp_path: Path, content: bytes, message: str):
+    (tmp_path / "prompts.txt").write_bytes(content)
+    for read in (read_prompt_file, read_prompts):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path / "prompts.txt")
+    for command in ("model.generate", "model.evaluation.aha"):
+        done = run(command, "--prompts", tmp_path / "prompts.txt")
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False) and message in done.stderr
 
 
 @pytest.mark.parametrize(

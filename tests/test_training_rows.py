@@ -2,6 +2,7 @@
 
 import io
 import json
+from argparse import Namespace
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from training_rows import IMAGE, PNG, assistant, row, save, text, user
 from model.backends.janus import PIXEL, Janus
 from model.backends.request import Task
 from model.decoding.janus_backend import JanusBackend
-from model.examples import JudgeExample
+from model.examples import JudgeExample, ThoughtExample, sft_example
 from model.images import encode_png
 from model.messages import MessageError
 from model.reflection_text import first_verdict
@@ -22,8 +23,8 @@ from model.sequences import Text
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.training import dataset
 from model.training.batch import collate
-from model.training.dataset import JUDGE_ROWS, DataError, RowBounds, Rows, pixels, read_rows
-from model.training.sources import row_source
+from model.training.dataset import JUDGE_ROWS, DataError, RowBounds, Rows, data_files, pixels, prompts_in, read_rows
+from model.training.sources import DataFolder, open_held_out, row_source
 
 
 def read_sequences(janus: Janus, folder: Path, *bounds: RowBounds) -> Rows:
@@ -113,6 +114,16 @@ def test_a_row_that_would_be_learnt_as_something_else_is_refused_with_the_reason
     with pytest.raises(MessageError) as refused:
         JudgeExample.from_row(row(**changes))
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "said", ["no, one is missing", " No, one is missing", "None of them", "One is missing.", "**No**, x"]
+)
+def test_a_picture_among_the_users_words_is_judged_unless_the_row_says_that_it_is_edited(said: str):
+    asked = row(prompt=[user(IMAGE, text("two red apples"))], completion=[assistant(text(said))])
+    with pytest.raises(MessageError, match="begins with Yes or No"):
+        sft_example(asked)
+    assert isinstance(sft_example(asked | {"source": "correction"}), ThoughtExample)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +329,49 @@ def test_a_file_can_be_given_instead_of_its_folder_and_hidden_ones_are_left_asid
     save(tmp_path / "data" / ".unfinished", [row()])
     assert len(read_sequences(tiny, folder)) == 1
     assert len(read_sequences(tiny, folder / "train.parquet")) == 1
+
+
+@pytest.mark.parametrize(
+    "other", ["test-00000-of-00001.parquet", "validation.parquet", "test/0.parquet", "split=dev/part-0.parquet"]
+)
+def test_of_a_data_set_with_splits_train_alone_is_learnt_and_the_others_are_held_out(
+    tiny: Janus, tmp_path: Path, other: str
+):
+    folder = save(tmp_path / "data", [row()])
+    (folder / other).parent.mkdir(exist_ok=True)
+    (save(tmp_path / "other", [row()] * 3) / "train.parquet").rename(folder / other)
+    assert data_files(folder) == [folder / "train.parquet"] and data_files(folder, held_out=True) == [folder / other]
+    (folder / "train.parquet").rename(folder / "attest.parquet")
+    assert data_files(folder) == [folder / "attest.parquet"]
+    (folder / "attest.parquet").unlink()
+    assert len(read_sequences(tiny, folder / other)) == 3
+    with pytest.raises(DataError, match="only rows of the split"):
+        read_sequences(tiny, folder)
+
+
+def test_rows_that_are_learnt_cannot_be_held_out(tiny: Janus, tmp_path: Path):
+    folder = save(tmp_path / "data", [row()])
+    copy = save(tmp_path / "copy", [row()])
+    arguments = Namespace(data=[DataFolder(folder)], held_out=[DataFolder(copy)])
+    with pytest.raises(DataError, match=r"--held-out names .*copy.*, whose rows are learnt"):
+        open_held_out(tiny, arguments, JUDGE_ROWS)
+    save(tmp_path / "copy", [row(), row()])
+    assert len(open_held_out(tiny, arguments, JUDGE_ROWS)[0][0].rows) == 2
+
+
+def test_a_column_that_is_there_twice_is_refused(tiny: Janus, tmp_path: Path):
+    folder = save(tmp_path / "data", [row()])
+    table = parquet.read_table(folder / "train.parquet")
+    parquet.write_table(table.append_column("completion", table["prompt"]), folder / "train.parquet")
+    with pytest.raises(DataError, match="'completion' more than once"):
+        read_sequences(tiny, folder)
+
+
+def test_prompts_for_self_distillation_are_read_of_every_kind_of_rows(tmp_path: Path):
+    drawing = {"prompt": " a red cat", "image": {"bytes": PNG, "path": None}}
+    folder = save(tmp_path / "data", [drawing])
+    assert list(prompts_in(folder)) == ["a red cat"]
+    assert list(prompts_in(save(tmp_path / "judged", [row()]))) == ["two red apples"]
 
 
 @pytest.mark.parametrize("room", [0, 1, 2**20])

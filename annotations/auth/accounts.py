@@ -21,13 +21,13 @@ from annotations.auth.changes import COMMAND_LINE, record
 from annotations.auth.sessions import end_all
 from annotations.db.tables import PersonRow
 from annotations.errors import ConflictError, NotFoundError, PersonError
-from annotations.schema.names import JOINERS, confusable_skeleton, name_key
+from annotations.schema.names import clean_name, confusable_skeleton, name_key
 from annotations.schema.project import Role
 from annotations.store.store import Store
+from model.reflection_text import is_invisible
 
 SHORTEST, LONGEST = 10, 200  # characters of a password
 FEWEST = 4  # different ones that can be seen
-BLANK = "\u2800\u1160\u115f\u034f\u17b4\u17b5"  # invisible, though Unicode calls them letters or marks
 HUB = "@huggingface.co"  # suffix of the names of accounts that sign in by the Hub
 NONE_CACHED_FOR = 1.0  # seconds for which “there is no account” is remembered
 _has_accounts: WeakKeyDictionary[Store, tuple[bool, float]] = WeakKeyDictionary()  # answer, until when a no holds
@@ -65,9 +65,9 @@ def add_within(session: Session, store: Store, name: str, role: Role, hashed: st
     """The same within a transaction, with the hash of the password."""
     name = unicodedata.normalize("NFC", name)
     written = "".join(
-        c for c in name if unicodedata.category(c)[0] != "M" and c not in JOINERS
+        c for c in name if unicodedata.category(c)[0] != "M" and not is_invisible(c)
     )  # vowel signs are no \w
-    if name_key(name) == "" or len(name) > 64 or not re.fullmatch(r"[\w.@+-]+", written):
+    if name != clean_name(name) or name_key(name) == "" or len(name) > 64 or not re.fullmatch(r"[\w.@+-]+", written):
         raise PersonError(
             f"got the name {name[:80]!r}, wanted at most 64 letters, digits and . _ @ + -, without spaces"
         )
@@ -204,7 +204,7 @@ def hash_of(password: str) -> str:
     normal = normalized(password)
     if not SHORTEST <= len(normal.strip()) <= LONGEST or len(normal) > LONGEST:
         raise PersonError(f"got a password of {len(normal.strip())} characters, wanted {SHORTEST} to {LONGEST}")
-    visible = [c for c in normal.casefold() if unicodedata.category(c)[0] not in "CZ" and c not in BLANK]
+    visible = [c for c in normal.casefold() if unicodedata.category(c)[0] not in "CZ" and not is_invisible(c)]
     different = set(visible)
     if len(different) < FEWEST:
         raise PersonError(

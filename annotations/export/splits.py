@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
@@ -21,6 +21,7 @@ from annotations.export.annotated_trajectories import annotated_trajectories
 from annotations.export.kind import ExportKind
 from annotations.export.manifest import TRAIN
 from annotations.export.query import Query
+from annotations.schema.names import name_key
 from annotations.store.store import Store
 from model.trajectory import Image, Source, Trajectory
 
@@ -60,8 +61,10 @@ def choose(group: str, query: Query) -> str:
 
 
 def prompt_key(prompt: str) -> str:
-    """A hash of the prompt without what no drawing depends on."""
-    plain = re.sub(r"\s+", " ", prompt).strip(" .!?,;:").casefold()
+    """A hash of the prompt without what no drawing depends on: case, blanks, composition and width of letters, what is
+    not seen, and punctuation at the ends."""
+    plain = name_key(prompt)
+    plain = plain.strip("".join({c for c in plain if c == " " or unicodedata.category(c)[0] == "P"}))
     return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()[:32]
 
 

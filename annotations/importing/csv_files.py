@@ -18,6 +18,7 @@ from typing import Any
 from annotations.errors import ImportingError
 from annotations.importing.records import RowError
 from annotations.importing.text_files import open_text
+from model.reflection_text import is_invisible
 
 DELIMITERS = ",;\t|"
 LONGEST = 10_000_000  # characters of a cell
@@ -120,7 +121,8 @@ def _names(file: Path, head: list[str] | None, known: Collection[str]) -> list[s
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-]+", "_", name.replace("\ufeff", "").strip().casefold())
+    seen = "".join(character for character in name if not is_invisible(character))
+    return re.sub(r"[\s_\-]+", "_", seen.strip().casefold())
 
 
 def write(file: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:

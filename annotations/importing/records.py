@@ -14,6 +14,7 @@ from typing import Any
 from annotations.pictures.images import DescribedPng, PngFile
 from annotations.schema.imported_record import Record, RecordPart, digest
 from model.images import PictureFileError, normalized_png, size_of
+from model.reflection_text import is_blank
 from model.templates import EDIT_TEXT
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
 
@@ -85,7 +86,7 @@ def trajectory_of(
     prompt: Any, segments: Sequence[Segment], *, checkpoint: str | None, created_at: str = ""
 ) -> Trajectory:
     """Segments made by another model; the id follows from the content. Raises RowProblem without a prompt."""
-    if not isinstance(prompt, str) or not prompt.strip():
+    if not isinstance(prompt, str) or is_blank(prompt):
         raise RowProblem(f"the prompt {prompt!r:.60}", "what the picture should show")
     made = Trajectory(
         prompt,
@@ -123,7 +124,7 @@ def judgement(accepted: bool, reason: str, edit: str = "") -> Reflection:
 def text_in(row: Mapping[str, Any], name: str, place: str = "") -> str:
     """A text of a row that is not blank. Raises RowProblem."""
     value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or is_blank(value):
         raise RowProblem(f"{value!r:.60}", "text", place or name)
     return value
 
@@ -146,6 +147,13 @@ def probability(value: Any, place: str) -> float:
     if isinstance(value, bool) or not 0 <= number <= 1:
         raise RowProblem(f"{value!r:.60}", "a number from 0 to 1", place)
     return number
+
+
+def picture_in(value: Any) -> Any:
+    """The bytes of a picture as a table holds it: by themselves, or as `datasets` does, beside a path; else what is
+    there in their place, a path perhaps.
+    """
+    return (value.get("bytes") or value.get("path")) if isinstance(value, dict) else value
 
 
 def name_of(value: Any, place: str) -> str | None:

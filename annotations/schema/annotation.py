@@ -22,7 +22,7 @@ from annotations.schema.questions import (
     questions_about,
 )
 from model.examples import is_number
-from model.reflection_text import split_verdict
+from model.reflection_text import is_blank, split_verdict
 from model.trajectory import Reflection, Trajectory
 
 Value = str | int | float | tuple["Value", ...] | Mapping[str, "Value"]
@@ -84,7 +84,7 @@ class Answers(Mapping[str, Value]):
 
 
 def _is_blank(value: Value | None) -> bool:
-    return value is None or value in ((), []) or (isinstance(value, str) and not value.strip())
+    return value is None or value in ((), []) or (isinstance(value, str) and is_blank(value))
 
 
 def _frozen(value: Any) -> Value:

@@ -14,8 +14,9 @@ from annotations.schema.forms.choice import Choice
 from annotations.schema.forms.question_form import QuestionForm
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.registry import OPTIONS, form_of
-from annotations.schema.forms.text import Text
+from annotations.schema.forms.text import LONGEST_TEXT, Text, is_storable
 from annotations.schema.question_targets import QUESTION_TARGETS
+from model.reflection_text import is_blank
 from model.trajectory import Reflection, Thought, Trajectory
 
 YES, NO = "yes", "no"
@@ -141,6 +142,9 @@ def _problem(question: Question) -> str | None:
         return "wants another name: at most 40 small letters, digits and _, such as reason_rating"
     if question.segment not in QUESTION_TARGETS:
         return f"is about a “{question.segment}”; wanted one of: {', '.join(QUESTION_TARGETS)}"
-    if not question.title.strip():
+    if is_blank(question.title):
         return "has no title, which is what people read"
+    texts = (question.title, question.help, *getattr(question.form, "choices", ()))
+    if not all(map(is_storable, texts)) or max(map(len, texts)) > LONGEST_TEXT:
+        return f"has a text that cannot be stored; wanted at most {LONGEST_TEXT:,} plain characters"
     return question.form.problem(question.segment)

@@ -297,7 +297,7 @@ def open_critic(source: str | Path, *, device: str | None = None, dtype: str | N
 
 def _read_template(file: Path) -> str:
     try:
-        template = file.read_text()
+        template = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"the critic's question could not be read: {error}") from error
     if "prompt" not in string.Template(template).get_identifiers():

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from model.reflection_text import is_blank
 from model.trajectory import Parent, Sampling, Segment
 
 MOST_PROMPT_CHARACTERS = 4000
@@ -114,7 +115,7 @@ def check_text(name: str, text: Any) -> None:
 def check_prompt(prompt: str) -> None:
     """Raises RequestError for a prompt that is no text, empty or too long."""
     check_text("prompt", prompt)
-    if all(letter.isspace() or unicodedata.category(letter) == "Cf" for letter in prompt):
+    if is_blank(prompt):
         raise RequestError("The prompt is empty: say what to draw, for example “two red apples above a blue car”.")
     if len(prompt) > MOST_PROMPT_CHARACTERS:
         raise RequestError(

@@ -20,6 +20,7 @@ from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request, RequestError
 from model.branches import BranchError, with_perturbation
+from model.distributed.prompt_file import read_prompt_file
 from model.evaluation.finished_rollouts import drawn_pictures
 from model.images import encode_png
 from model.trajectory import Sampling, Trajectory
@@ -102,12 +103,11 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = parser().parse_args()
     try:
-        lines = arguments.prompts.read_text("utf-8").splitlines() if arguments.prompts else PROMPTS
+        prompts = read_prompt_file(arguments.prompts) if arguments.prompts else PROMPTS
         backend = open_backend(arguments.checkpoint)
         sampling = backend.sampling if arguments.plan_first else backend.domain.first_draft(backend.sampling)
         if arguments.temperature is not None:
             sampling = replace(sampling, temperature=arguments.temperature)
-        prompts = [line.strip() for line in lines if line.strip()]
         rates = aha_rates(backend, prompts, sampling, seeds=arguments.seeds, rounds=arguments.rounds)
     except (CheckpointError, RequestError, OSError) as error:
         sys.exit(f"aha: {error}")

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,9 @@ from model.training.training_sequences import JudgedDraft, TrainingSequence, dra
 MANIFEST = "manifest.json"
 SOURCES = "_sources.parquet"  # of an export: which trajectories and revisions made each row
 TRAIN = "train"  # the split that is learnt
+SPLIT = re.compile(  # in names of files and folders, as `datasets` knows them
+    r"(?:split=)?(?P<split>test(?:ing)?|eval(?:uation)?|validation|valid|val|dev)(?![a-z])", re.IGNORECASE
+)
 AT_ONCE = 64  # rows in memory while a file is read
 CACHE = 2**28  # bytes of rows that stay in memory
 BUFFER = 2**20  # bytes in memory of every column
@@ -106,13 +110,15 @@ class Rows:
         return row
 
 
-def read_rows(trained: Any, folder: Path, row_format: RowFormat, bounds: RowBounds = RowBounds()) -> Rows:
-    """All rows under a folder (or of one file), in order, `trained` as `row_format.build` takes it. Raises DataError,
-    which names the first ten bad rows and counts the others."""
+def read_rows(
+    trained: Any, folder: Path, row_format: RowFormat, bounds: RowBounds = RowBounds(), *, held_out: bool = False
+) -> Rows:
+    """All rows under a folder (or of one file) that `data_files` gives, in order, `trained` as `row_format.build` takes
+    it. Raises DataError, which names the first ten bad rows and counts the others."""
     rows = Rows(lambda example: row_format.build(trained, example, bounds))
     bad: list[str] = []
     count, learnt = 0, False
-    for file in data_files(folder, *row_format.kinds):
+    for file in data_files(folder, *row_format.kinds, held_out=held_out):
         for number, row in rows_of(file):
             count += 1
             try:
@@ -139,9 +145,11 @@ def prompts_in(folder: Path, *kinds: str) -> Iterator[str]:
     """The user's words of every row that has any, in order."""
     for file in data_files(folder, *kinds):
         for _, row in rows_of(file):
-            parts = flattened("prompt", row().get("prompt"))
-            words = "".join(part.text for part in parts if part.message == 1 and part.text is not None).strip()
-            if words:
+            prompt = row().get("prompt")
+            if not isinstance(prompt, str):  # messages
+                parts = flattened("prompt", prompt)
+                prompt = "".join(part.text for part in parts if part.message == 1 and part.text is not None)
+            if words := prompt.strip():
                 yield words
 
 
@@ -163,10 +171,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:500] or type(error).__name__
 
 
-def data_files(folder: Path, *kinds: str) -> list[Path]:
-    """The Parquet files of `folder`, or the file it is; names that begin with . or _ and other splits of an export than
-    train are skipped. Raises DataError where there are none, and where a manifest beside one contradicts it, or names
-    none of the `kinds`."""
+def data_files(folder: Path, *kinds: str, held_out: bool = False) -> list[Path]:
+    """The Parquet files of the split train in `folder`, or the file it is, whatever its split; `held_out`: those of its
+    other splits, or where there are none, all. The split is what the manifest of an export says, or else the name, as
+    `datasets` reads it (`test-00000-of-00001.parquet`, `test/0.parquet`). Names that begin with . or _ are skipped.
+    Raises DataError where there are none, and where a manifest beside one contradicts it, or names none of the
+    `kinds`."""
     if folder.is_file():
         files = [folder]
     else:
@@ -174,10 +184,25 @@ def data_files(folder: Path, *kinds: str) -> list[Path]:
         files = [path for path in paths if not any(p[0] in "._" for p in path.relative_to(folder).parts)]
     if not files:
         raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
-    chosen: list[Path] = []
+    known: dict[Path, str] = {}
     for place in dict.fromkeys(file.parent for file in files):
-        chosen += _checked(place, [file for file in files if file.parent == place], kinds)
-    return chosen
+        known |= _checked(place, [file for file in files if file.parent == place], kinds)
+    if folder.is_file():
+        return files
+    split_of = {file: known.get(file) or _named_split(file.relative_to(folder)) for file in files}
+    learnt = [file for file in files if split_of[file] == TRAIN]
+    others = [file for file in files if split_of[file] != TRAIN]
+    if not learnt and not held_out:
+        raise DataError(
+            f"{folder} holds only rows of the split {split_of[files[0]]}; give one of its files to learn it"
+        )
+    return others or learnt if held_out else learnt
+
+
+def _named_split(path: Path) -> str:
+    """The split that a path names; TRAIN where it names none."""
+    named = [SPLIT.fullmatch(part) for part in path.parts[:-1]] + [SPLIT.match(path.stem)]
+    return next((match["split"].lower() for match in reversed(named) if match), TRAIN)
 
 
 def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
@@ -188,6 +213,9 @@ def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
     number = 0
     try:
         with parquet.ParquetFile(file, buffer_size=BUFFER) as opened:
+            names = opened.schema_arrow.names
+            if doubled := next((name for name in names if names.count(name) > 1), None):
+                raise DataError(f"{file} has the column {doubled!r} more than once; name each differently")
             for batch in opened.iter_batches(AT_ONCE):
                 for at in range(len(batch)):
                     number += 1
@@ -324,14 +352,14 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _checked(folder: Path, files: list[Path], expected: tuple[str, ...]) -> list[Path]:
-    """Those of the files that are trained on: what the manifest beside them, if there is one, lists under train.
+def _checked(folder: Path, files: list[Path], expected: tuple[str, ...]) -> dict[Path, str]:
+    """The split of each file by the manifest beside them; nothing where there is none.
 
     Raises DataError unless they are what it was written with.
     """
     manifest = manifest_of(folder)
     if manifest is None or not {"file", "files", "sha256"} & manifest.keys():  # none of ours
-        return files
+        return {}
     if (kind := manifest.get("kind")) not in expected:
         raise DataError(f"{folder} holds rows of the kind {kind}, wanted {' or '.join(expected)}; export that kind")
     listed = _listed(manifest)
@@ -351,7 +379,7 @@ def _checked(folder: Path, files: list[Path], expected: tuple[str, ...]) -> list
                 f"{folder / name} is not the file that {MANIFEST} was written with: its SHA-256 differs; export it "
                 "again"
             )
-    return [file for file in files if listed[file.name][0] == TRAIN]
+    return {file: listed[file.name][0] for file in files}
 
 
 def _listed(manifest: dict[str, Any]) -> dict[str, tuple[str, str]]:

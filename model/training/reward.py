@@ -34,7 +34,7 @@ from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
 from model.training.runs.settings import ShardedSettings
-from model.training.sources import Indexed, WeightedRows, add_data, add_held_out, mixed_source, open_data
+from model.training.sources import Indexed, WeightedRows, add_data, add_held_out, mixed_source, open_data, open_held_out
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace, settings: RewardSettings, start: RunStart
     data, about = open_data(janus, arguments.data, REWARD_ROWS, RowBounds())
     held_out: list[Indexed] = []
     if arguments.held_out:
-        others, about_others = open_data(janus, arguments.held_out, REWARD_ROWS, RowBounds())
+        others, about_others = open_held_out(janus, arguments, REWARD_ROWS)
         held_out, about = [each.rows for each in others], about | {"held_out_sha256": about_others["data_sha256"]}
     provenance = {"parent": str(arguments.checkpoint), "recipe": "reward", "settings": asdict(settings), **about}
     train(RewardNetwork(janus), data, settings, arguments.out, provenance, start, held_out)

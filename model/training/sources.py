@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
+from model.backends.request import RequestError
+from model.distributed.prompt_file import read_prompt_file
 from model.training.dataset import (
     SFT_ROWS,
     DataError,
@@ -26,6 +28,7 @@ from model.training.dataset import (
     manifest_of,
     prompts_in,
     read_rows,
+    sha256_of,
 )
 from model.training.rollouts import GroupStart, Prompt, branch_starts
 from model.training.runs.command import bounded
@@ -73,7 +76,7 @@ def add_data(parser: argparse.ArgumentParser, kinds: str, *, required: bool = Fa
 
 def add_held_out(parser: argparse.ArgumentParser) -> None:
     """The option --held-out."""
-    text = "rows that are not learnt, by which the run is measured"
+    text = "rows that are not learnt, by which the run is measured: of an export with splits those beside train"
     parser.add_argument("--held-out", type=DataFolder.read, nargs="+", default=[], metavar="FOLDER", help=text)
 
 
@@ -148,14 +151,15 @@ def open_distill_prompts(
     janus: Janus, arguments: argparse.Namespace, row_format: RowFormat, count: int, seed: int
 ) -> list[str]:
     """`count` prompts for self-distillation: a file's lines, the embedded world's where the checkpoint knows it, or
-    else those of the data. Raises DataError for a file without any."""
+    else those of the data. Raises DataError for a file without any, OSError."""
     rng = random.Random(f"{seed} prompts of self-distillation")
     if arguments.distill_prompts is None and knows_world(janus):
         return world_distill_prompts(janus, count, seed)
     if arguments.distill_prompts is not None:
-        known = [line.strip() for line in arguments.distill_prompts.read_text("utf-8").splitlines() if line.strip()]
-        if not known:
-            raise DataError(f"{arguments.distill_prompts} holds no prompt; write one per line")
+        try:
+            known = read_prompt_file(arguments.distill_prompts)
+        except RequestError as error:
+            raise DataError(str(error)) from error
     else:
         every = (prompts_in(folder.path, *row_format.kinds) for folder in arguments.data or ())
         known = list(dict.fromkeys(prompt for prompts in every for prompt in prompts))
@@ -176,11 +180,13 @@ def open_branches(janus: Janus, folder: Path, rounds: int) -> tuple[list[GroupSt
     return starts, {"branches": len(starts), "branches_sha256": fingerprint_of(sorted(folder.rglob("trajectory.json")))}
 
 
-def open_rows(trained: Any, folder: Path, row_format: RowFormat, bounds: RowBounds) -> tuple[Rows, dict[str, Any]]:
+def open_rows(
+    trained: Any, folder: Path, row_format: RowFormat, bounds: RowBounds, *, held_out: bool = False
+) -> tuple[Rows, dict[str, Any]]:
     """An export's rows, and their provenance. Raises DataError."""
-    rows = read_rows(trained, folder, row_format, bounds)
+    rows = read_rows(trained, folder, row_format, bounds, held_out=held_out)
     about = {"data": manifest_of(folder), "examples": len(rows)}
-    return rows, about | {"data_sha256": fingerprint_of(data_files(folder, *row_format.kinds))}
+    return rows, about | {"data_sha256": fingerprint_of(data_files(folder, *row_format.kinds, held_out=held_out))}
 
 
 @dataclass(frozen=True)
@@ -191,11 +197,27 @@ class WeightedRows:
     weight: float = 1.0
 
 
+def open_held_out(
+    trained: Any, arguments: argparse.Namespace, row_format: RowFormat
+) -> tuple[list[WeightedRows], dict[str, Any]]:
+    """The rows of --held-out, and their provenance. Raises DataError, also where a file of them is learnt."""
+    learnt = [file for each in arguments.data or () for file in data_files(each.path, *row_format.kinds)]
+    hashes = {sha256_of(file): file for file in learnt}
+    for each in arguments.held_out:
+        for file in data_files(each.path, *row_format.kinds, held_out=True):
+            if (same := hashes.get(sha256_of(file))) is not None:
+                raise DataError(
+                    f"--held-out names {file}, whose rows are learnt ({same}); give rows that --data does not have: an "
+                    "export with --split, or another one"
+                )
+    return open_data(trained, arguments.held_out, row_format, RowBounds(), held_out=True)
+
+
 def open_data(
-    trained: Any, folders: Sequence[DataFolder], row_format: RowFormat, bounds: RowBounds
+    trained: Any, folders: Sequence[DataFolder], row_format: RowFormat, bounds: RowBounds, *, held_out: bool = False
 ) -> tuple[list[WeightedRows], dict[str, Any]]:
     """The rows of every folder, and their provenance: of several folders, lists. Raises DataError."""
-    opened = [open_rows(trained, folder.path, row_format, bounds) for folder in folders]
+    opened = [open_rows(trained, folder.path, row_format, bounds, held_out=held_out) for folder in folders]
     data = [WeightedRows(rows, folder.weight) for (rows, _), folder in zip(opened, folders, strict=True)]
     if len(opened) == 1:
         return data, opened[0][1]

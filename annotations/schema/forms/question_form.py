@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
+from annotations.schema.names import clean_name
 from model.trajectory import Trajectory
 
 Feature = str | list["Feature"] | dict[str, "Feature"]  # an Arrow type by name, a list of one, a struct
@@ -126,7 +127,8 @@ class FormOfChoices(QuestionForm):
     choices: tuple[str, ...] = ()
 
     def problem(self, target: str) -> str | None:
-        if len(set(self.choices)) < len(self.choices) or not all(choice.strip() for choice in self.choices):
+        seen = {clean_name(choice) for choice in self.choices}  # which two that look the same share
+        if len(seen) < len(self.choices) or "" in seen:
             return "has a choice that is empty or there twice"
         return None
 

@@ -101,7 +101,7 @@ def teach(
     measured = [row for at in range(min(len(rows), MOST_MEASURED)) if isinstance(row := rows[at], TrainingSequence)]
     scale = scale_down(janus, measured, settings.scaled_to)
     if scale < 1:
-        write_checkpoint(janus, out, json.loads((out / PROVENANCE).read_text()) | {"adapter_scale": scale})
+        write_checkpoint(janus, out, json.loads((out / PROVENANCE).read_text("utf-8")) | {"adapter_scale": scale})
     return open_checkpoint(out)
 
 

@@ -19,13 +19,13 @@ from model.backends.janus import Janus
 from model.evaluation.bootstrap import Proportion
 from model.evaluation.fixed_prompts import SAMPLES, Drawn, Figures, FixedPrompts, draw_fixed, world_prompts
 from model.training.batch import collate
-from model.training.dataset import RowBounds, RowFormat
+from model.training.dataset import RowFormat
 from model.training.loop import Evaluation, Loop, ObjectiveBatches
 from model.training.policy import Policy
 from model.training.runs.folder import RunPaths
 from model.training.safeguards.evaluations import Evaluations, EvaluationSettings, markdown
 from model.training.safeguards.self_distillation import DistillationSettings, SelfDistillation, open_self_distillation
-from model.training.sources import add_distill_prompts, add_held_out, knows_world, open_data, open_distill_prompts
+from model.training.sources import add_distill_prompts, add_held_out, knows_world, open_distill_prompts, open_held_out
 from model.training.training_sequences import TokenKind, TrainingSequence
 
 HELD_OUT = "held-out rows"  # the setting of their figures
@@ -78,7 +78,7 @@ def open_safeguards(
 ) -> ForgettingSafeguards:
     """Open the safeguards with the rows of `row_format` under --data and --held-out. Raises DataError."""
     prompts = open_distill_prompts(janus, arguments, row_format, settings.distill_rollouts, seed)
-    others = open_data(janus, arguments.held_out, row_format, RowBounds())[0] if arguments.held_out else []
+    others = open_held_out(janus, arguments, row_format)[0] if arguments.held_out else []
     rows = [each.rows[at] for each in others for at in range(len(each.rows))][:MOST_HELD_OUT]
     held_out = [row if isinstance(row, TrainingSequence) else row.sequences[0] for row in rows if row.weight > 0]
     return ForgettingSafeguards(prompts, fixed_prompts(janus, settings, prompts), held_out)

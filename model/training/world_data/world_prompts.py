@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from model.backends.request import RequestError
+from model.distributed.prompt_file import numbered_prompts
 from model.training.rollouts import Prompt
 from model.world.language import Description, PromptError, category_of, parse, write
 from model.world.splits import HARD, sample_training
@@ -24,16 +26,17 @@ def world_prompts(seed: int, count: int, known: Sequence[Prompt] = ()) -> Callab
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a text file, one per line. Raises PromptFileError for the first line that is none."""
+    """The prompts of a text file, one per line. Raises PromptFileError for the first line that is none, OSError."""
+    try:
+        lines = numbered_prompts(path)
+    except RequestError as error:
+        raise PromptFileError(str(error)) from error
     prompts = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                prompts.append(_prompt(parse(line)))
-            except PromptError as error:
-                raise PromptFileError(f"{path}, line {number}: {error}") from error
-    if not prompts:
-        raise PromptFileError(f"{path} holds no prompt; write one per line")
+    for number, line in lines:
+        try:
+            prompts.append(_prompt(parse(line)))
+        except PromptError as error:
+            raise PromptFileError(f"{path}, line {number}: {error}") from error
     return prompts
 
 
