@@ -44,6 +44,7 @@ class Token(NamedTuple):
     origin: Origin = Origin.SAMPLED
 
 
+MOST_ORIGINS = 2**20  # of one image: a run length of a billion would take all memory
 SETTING_KEYS = {"published_contexts": "official"}  # keys of settings in JSON where they differ from their names
 SETTING_NAMES = {key: name for name, key in SETTING_KEYS.items()}
 
@@ -245,6 +246,7 @@ def segment_to_dict(segment: Segment) -> dict[str, Any]:
 
 
 def segment_from_dict(row: dict[str, Any]) -> Segment:
+    """The inverse of `segment_to_dict`. Raises ValueError, KeyError and TypeError."""
     known = {key: value for key, value in row.items() if key not in ("kind", "text")}
     if "tokens" in known:
         written = [Token(i, text, _ORIGINS.get(by) or Origin(by)) for i, text, by in known["tokens"]]
@@ -254,5 +256,7 @@ def segment_from_dict(row: dict[str, Any]) -> Segment:
     if "frames" in known:
         known["frames"] = tuple(known["frames"])
     if "origins" in known:
+        if (count := sum(count for _, count in known["origins"])) > MOST_ORIGINS:
+            raise ValueError(f"got {count} origins of image codes, wanted at most {MOST_ORIGINS}")
         known["origins"] = tuple(Origin(o) for o, count in known["origins"] for _ in range(count))
     return SEGMENTS[row["kind"]](**known)

@@ -1,7 +1,9 @@
 """Everything that one studio collected, taken by another: the same drawings, pictures and answers."""
 
+import json
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from test_annotations_samples import aha, judged
@@ -81,6 +83,61 @@ def test_a_project_of_the_same_name_with_other_questions_keeps_its_own(store, tm
         imported = other.project(f"imported-{RICH.id}")
         assert imported.questions == RICH.questions and imported.name != RICH.name
         assert len(other.annotations(project=imported.id)) == 2
+        assert other.annotations(project=RICH.id) == []
+    with open_store(tmp_path / "third") as third:  # which has imported another project of that name before
+        third.create_project(replace(RICH, questions=RICH.questions[:1]))
+        third.create_project(replace(RICH, id=f"imported-{RICH.id}", name="Другой", questions=RICH.questions[:2]))
+        bring_in(third, tmp_path / "out" / PARQUET, "ours", owner="me")
+        assert third.project(f"imported-{RICH.id}-2").questions == RICH.questions
+        assert {a.project for a in third.annotations()} >= {f"imported-{RICH.id}-2"} and len(third.annotations()) == 7
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("annotations", lambda said: said | {"project": "another"}),
+        ("annotations", lambda said: said | {"segment": 99}),
+        ("annotations", lambda said: said | {"answers": {"nobody_asked": "yes"}}),
+        ("annotations", lambda said: said | {"annotator": ""}),
+        ("annotations", lambda said: said | {"seconds": None}),
+        ("annotations", lambda said: said | {"decision": "boss"}),
+        ("projects", lambda project: project | {"name": "x" * 200}),
+        ("projects", lambda project: project | {"questions": [{**project["questions"][0], "form": "hologram"}]}),
+    ],
+)
+def test_an_answer_that_cannot_be_stored_is_told_with_its_row(store, tmp_path, column, change):
+    store.annotate(judged(store.save(*aha(0), owner="v"), 2, "ann", verdict_right="no"))
+    export(store, "ours", tmp_path / "out")
+    [row] = pq.read_table(tmp_path / "out" / PARQUET).to_pylist()
+    said = json.loads(row[column])
+    changed = [change(said[0])] if column == "annotations" else {id: change(each) for id, each in said.items()}
+    pq.write_table(pa.Table.from_pylist([row | {column: json.dumps(changed)}]), tmp_path / "bad.parquet")
+    with open_store(tmp_path / "other") as other:
+        [error] = bring_in(other, tmp_path / "bad.parquet", "ours", owner="me").errors
+        assert (error.place, other.trajectories()) == ("annotations", [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2**63}, {"seed": -1}, {"rounds": 2**31}, {"created_at": "0001-01-01T00:00:00+14:00"},
+        {"segments": {"origins": [["sampled", 10**9]]}}, {"segments": {"origins": [["sampled", 3]]}},
+        {"segments": {"codes": [2**31]}}, {"segments": {"codes": [-1]}}, {"segments": {"answer": "Yes"}},
+        {"segments": {"p_yes": 7}}, {"segments": {"tokens": [[2**31, "No", "sampled"]], "text": "No"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_trajectory_that_no_export_could_hold_is_not_taken(store, tmp_path, change):
+    trajectory, pictures = aha(0)
+    body = trajectory.to_dict()
+    for segment in body["segments"] if "segments" in change else ():
+        segment |= {name: value for name, value in change["segments"].items() if name in segment}
+    body |= {name: value for name, value in change.items() if name != "segments"}
+    (tmp_path / "trajectory.json").write_text(json.dumps(body), "utf-8")
+    for sha256, content in pictures.items():
+        (tmp_path / f"{sha256}.png").write_bytes(content)
+    [error] = bring_in(store, tmp_path / "trajectory.json", "ours", owner="me").errors
+    assert "wanted" in str(error) and store.trajectories() == []
 
 
 def test_what_was_exported_names_nobody(store, tmp_path):

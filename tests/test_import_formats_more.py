@@ -3,6 +3,7 @@
 import base64
 import json
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,44 @@ def test_labels_of_pairs_become_preferences_of_who_gave_them(store: Store, tmp_p
     assert store.picture(first.images[0].sha256) == png(80)
     staging.add_answers(store, report.batch)  # as after a kill: nothing twice
     assert len(store.annotations()) == 3
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"label_0": "0,5", "label_1": "0,5"}, "tie"),
+        ({"label_0": "1", "label_1": "0"}, "left"),
+        ({"label_0": NAN, "label_1": NAN}, None),
+        ({"has_label": False, "label_0": 1.0, "label_1": 1.0}, None),
+        ({"has_label": "0"}, None),
+        ({"label_0": 1.0, "label_1": 1.0}, "told"),
+        ({"label_0": "win", "label_1": "lose"}, "told"),
+        ({"has_label": "FALSCH"}, "told"),
+    ],
+    ids=str,
+)
+def test_a_label_is_an_answer_or_told(store: Store, tmp_path: Path, changes: dict, said: str | None):
+    row = pq.read_table(pickapic(tmp_path)).to_pylist()[0]
+    images = {name: {"bytes": row[name], "path": None} for name in ("jpg_0", "jpg_1")}  # as `datasets` writes them
+    report = bring_in(store, write_parquet(tmp_path / "one.parquet", [row | images | changes]), "pickapic", owner="a")
+    if said == "told":
+        assert report.errors and not report.records
+    else:
+        assert [a.answers["preference"]["choice"] for a in store.annotations()] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(("score", "rating"), [("0,75", 4), (NAN, None), (75.0, "told"), (-0.1, "told"), ("x", "told")])
+def test_a_score_is_a_rating_or_told(store: Store, tmp_path: Path, score: object, rating: object):
+    row = pq.read_table(richhf(tmp_path)).to_pylist()[0]
+    file = write_parquet(tmp_path / "one.parquet", [row | {"aesthetics_score": score}])
+    report = bring_in(store, file, "richhf", owner="a")
+    if rating == "told":
+        assert [error.place for error in report.errors] == ["aesthetics_score"]
+    else:
+        assert [a.answers.get("aesthetics_score") for a in store.annotations()] == [rating]
 
 
 def test_scores_become_ratings_and_labels_of_tokens_words(store: Store, tmp_path: Path):
@@ -311,6 +350,39 @@ def test_damaged_tars_and_strange_members_are_told(store: Store, tmp_path: Path)
         tar.addfile(tarfile.TarInfo("0.prompt.txt"))
     [error] = bring_in(store, file, "genref", owner="a").errors
     assert error.place == "bad_image.jpg" and error.got == "no such member"
+    genref(tmp_path)
+    header = file.read_bytes().index(b"000001.good_image.jpg")
+    file.write_bytes(whole[:header] + b"#" + whole[header + 1 :])
+    [error] = bring_in(store, file, "genref", owner="a").errors
+    assert error.row == 2 and "damaged header" in error.got
+    file.write_bytes(whole[:header])
+    [error] = bring_in(store, file, "genref", owner="a").errors
+    assert error.row == 2 and "cut short" in error.got
+    with tarfile.open(genref(tmp_path), "a") as tar:
+        tar.addfile(tarfile.TarInfo("000001.prompt.txt"))
+    [error] = bring_in(store, file, "genref", owner="a").errors
+    assert (error.row, error.place, error.wanted) == (2, "prompt.txt", "one of each name")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_of_any_compression_is_refused(store: Store, tmp_path: Path, method: int):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("t.csv", "image,prompt\na.png,two apples\n" * 50)
+        archive.writestr("a.png", png(1))
+    whole = (tmp_path / "a.zip").read_bytes()
+    for at in range(40, 60):
+        (tmp_path / "a.zip").write_bytes(whole[:at] + bytes(b ^ 0x5A for b in whole[at : at + 40]) + whole[at + 40 :])
+        with pytest.raises(ImportingError, match=r"a\.zip"):
+            rehearse(store, tmp_path / "a.zip")
+
+
+def test_lines_of_json_are_those_of_editors_and_a_path_beside_no_bytes_is_looked_up(store: Store, tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    said = [f"two{separator}apples" for separator in "\u2028\u2029\x85"]
+    rows = [{"image": {"bytes": None, "path": "a.png"}, "prompt": prompt} for prompt in said]
+    write_lines(tmp_path / "t.json", rows)
+    report = bring_in(store, tmp_path / "t.json", owner="a")
+    assert report.errors == () and [t.prompt for t in reversed(store.trajectories())] == said
 
 
 def test_formulas_stay_text(store: Store, tmp_path: Path):

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count, groupby, islice
+from itertools import chain, count, groupby, islice
 from operator import itemgetter
 
 from annotations.errors import AnnotationsError, NotFoundError
@@ -19,11 +19,13 @@ from annotations.importing.formats import FORMATS
 from annotations.importing.formats.imported_answers import ImportedAnswers
 from annotations.queue.gold_items import LONGEST_WHY
 from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation, Decision
+from annotations.schema.names import confusable_skeleton
 from annotations.schema.project import ItemPurpose, Project
 from annotations.store.items import NewItem
 from annotations.store.store import Store
 
 AT_ONCE = 100  # answers in memory; those of a project in one transaction
+LONGEST_ID, LONGEST_NAME = 60, 110  # of a project, to which a number is added
 
 
 def prepare(store: Store, format: str) -> None:
@@ -37,19 +39,23 @@ def prepare(store: Store, format: str) -> None:
 
 
 def _made(store: Store, project: Project) -> Project:
-    """The project of that id, if its questions are the same; else one whose id says that it was imported."""
-    for id in (project.id, f"imported-{project.id}"[:64]):
+    """The project of that id, if its questions are the same; else the first of those whose ids say that they were
+    imported that has these questions, or is made."""
+    imported = f"imported-{project.id}"[:LONGEST_ID]
+    for id in chain((project.id, imported), (f"{imported}-{n}" for n in count(2))):
         try:
             if (known := store.project(id)).questions == project.questions:
                 return known
         except NotFoundError:
-            return store.create_project(replace(project, id=id, name=_free_name(store, project.name)))
-    return project
+            break
+    return store.create_project(replace(project, id=id, name=_free_name(store, project.name)))
 
 
 def _free_name(store: Store, name: str) -> str:
-    taken = {project.name for project in store.projects()}
-    return next(each for n in count() if (each := f"{name} ({n + 1})" if n else name) not in taken)
+    """The name, or where a project has one that looks the same, with a number."""
+    taken = {confusable_skeleton(project.name) for project in store.projects()}
+    numbered = (f"{name[:LONGEST_NAME]} ({n})" for n in count(2))
+    return next(each for each in chain((name,), numbered) if confusable_skeleton(each) not in taken)
 
 
 def add_answers(store: Store, batch: str) -> None:

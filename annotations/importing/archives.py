@@ -5,7 +5,9 @@ Knows zips, and by their endings which files are tables; no format. What operati
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -23,6 +25,8 @@ FREE_BYTES = 64 * 2**20  # that any zip may hold; beyond them it must be no smal
 MOST_RATIO = 100  # … so many times less than its content
 PIECE = 2**20  # bytes
 LEFT_OUT = ("thumbs.db", "desktop.ini")
+# What zipfile and the decompressors behind it raise for a damaged zip.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError)
 ENCRYPTED = 0x1  # flags of an entry
 UTF_8 = 0x800
 
@@ -85,7 +89,7 @@ def unpack(file: Path, folder: Path, room: int = MOST_BYTES) -> int:
         raise ImportingError(
             f"{file.name} is compressed in a way that cannot be read here ({error}); make it anew as an ordinary zip"
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+    except DAMAGED as error:
         raise ImportingError(f"{file.name} cannot be unpacked: {error}; make the zip again") from error
 
 

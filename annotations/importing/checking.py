@@ -25,7 +25,7 @@ from annotations.schema.imported_record import Record
 from annotations.store import imported_records, trajectories
 from annotations.store.imported_records import PreparedRecord
 from annotations.store.store import Store
-from annotations.store.trajectory_columns import check_storable, pictures_by_position
+from annotations.store.trajectory_columns import check_importable, check_storable, pictures_by_position
 from model.trajectory import Trajectory
 
 AT_ONCE = 100  # records checked in one go
@@ -145,6 +145,7 @@ def check_trajectories(
 def _checked(store: Store, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
     try:
         check_storable(trajectory)
+        check_importable(trajectory)
         hashes = set(pictures_by_position(trajectory).values())
         return {sha256: trajectory_pictures.describe(store.picture_files, sha256, pictures) for sha256 in hashes}
     except AnnotationsError as error:
@@ -198,7 +199,9 @@ class _Checker:
         problem = next((str(result) for result in results if isinstance(result, AnnotationsError)), None)
         problem = problem or self._conflict(record)
         if problem is not None:
-            self.errors.append(RowError(record.row, "", problem, "a trajectory that can be stored"))
+            self.errors.append(
+                RowError(record.row, "", problem.removeprefix("got "), "a trajectory that can be stored")
+            )
             return None
         return {sha256: png for result in results for sha256, png in result.items()}
 

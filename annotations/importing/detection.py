@@ -26,10 +26,13 @@ def detect(sources: Sequence[TableSource]) -> str:
         return "ours"
     if path.suffix.lower() == ".txt":
         return "flow_prompts"
-    first = [row for _, row in islice(rows.rows(path), LOOKED_AT) if isinstance(row, dict)]
+    read = [row for _, row in islice(rows.rows(path), LOOKED_AT)]
+    first = [row for row in read if isinstance(row, dict)]
     for name, reader in FORMATS.items():
         if first and any(all(marks <= {*row} for row in first) for marks in reader.MARKS):
             return name
+    if read and not first:
+        raise ImportingError(f"{sources[0].name}: {read[0]}")
     columns = ", ".join(dict.fromkeys(column for row in first for column in row)) or "none"
     raise ImportingError(
         f"{sources[0].name} has the columns {columns[:300]}, which are of no known format; name it, or say by "

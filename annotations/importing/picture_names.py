@@ -115,7 +115,10 @@ class Folder:
         if not isinstance(name, str) or not name.strip() or "\0" in name:
             raise RowProblem(repr(name)[:80], "the name of a picture", place)
         try:
-            return self._find(name, place).read_bytes()
+            path = self._find(name, place)
+            if not path.is_file():  # a pipe would be waited for
+                raise ValueError("it is no file")
+            return path.read_bytes()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise RowProblem(

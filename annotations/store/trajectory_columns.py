@@ -15,7 +15,8 @@ from annotations.store.search_index import terms_of
 from model.trajectory import Image, Reflection, Segment, Source, Thought, Trajectory
 from model.world.language import category_of, parse
 
-MAX_POSITION = 2**31  # of a segment or token that a branch leaves from
+MAX_POSITION = 2**31  # of a segment or token that a branch leaves from; and of ids
+ANSWERS = ("yes", "no")
 
 
 class PreparedRows(NamedTuple):
@@ -49,6 +50,34 @@ def check_storable(trajectory: Trajectory, owner: str = "") -> None:
     if parent is not None and not (0 <= parent.segment < MAX_POSITION and 0 <= parent.token < MAX_POSITION):
         raise TrajectoryError(f"got the parent {parent}, wanted a segment and a token from 0 to {MAX_POSITION - 1}")
     creation_time(trajectory)
+
+
+def check_importable(trajectory: Trajectory) -> None:
+    """Raises TrajectoryError for a verdict or number that no network here makes, and that no export could hold."""
+    if (problem := _problem(trajectory)) is not None:
+        raise TrajectoryError(problem)
+
+
+def _problem(trajectory: Trajectory) -> str | None:
+    settings = {"seed": (trajectory.seed, 2**63), "rounds": (trajectory.rounds, 2**31)}
+    settings |= {name: (getattr(trajectory.sampling, name) or 0, 2**63) for name in ("top_k", "text_top_k")}
+    for name, (value, most) in settings.items():
+        if not 0 <= value < most:
+            return f"got the {name} {value!r:.40}, wanted a whole number from 0 to {most - 1}"
+    for at, segment in enumerate(trajectory.segments):
+        if isinstance(segment, Reflection):
+            if segment.answer not in ANSWERS and segment.finished:
+                return f"got the answer {segment.answer!r:.40} in segment {at}, wanted yes or no"
+            if not 0 <= segment.p_yes <= 1:
+                return f"got the p_yes {segment.p_yes!r:.40} in segment {at}, wanted a number from 0 to 1"
+        if isinstance(segment, Image) and len(segment.origins) not in (0, len(segment.codes)):
+            return f"got {len(segment.origins)} origins of {len(segment.codes)} codes in segment {at}, wanted as many"
+        ids = segment.codes if isinstance(segment, Image | Source) else [token.id for token in segment.tokens]
+        least = 0 if isinstance(segment, Image | Source) else -1  # the id of what is no token of a vocabulary
+        if ids and not (least <= min(ids) and max(ids) < MAX_POSITION):
+            got = f"{min(ids)!r:.40} to {max(ids)!r:.40}"
+            return f"got ids from {got} in segment {at}, wanted {least} to {MAX_POSITION - 1}"
+    return None
 
 
 def prepare(
@@ -125,7 +154,8 @@ def creation_time(trajectory: Trajectory) -> datetime:
     """`created_at`, in UTC where it names no zone. Raises TrajectoryError for what is no ISO 8601 time."""
     try:
         moment = datetime.fromisoformat(trajectory.created_at)
-    except ValueError as error:
+        moment.astimezone(UTC)  # raises OverflowError before year 1 and after 9999
+    except (ValueError, OverflowError) as error:
         raise TrajectoryError(
             f"got created_at {trajectory.created_at!r}, wanted ISO 8601 such as 2026-01-31T12:00:00+00:00"
         ) from error

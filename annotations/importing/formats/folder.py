@@ -17,7 +17,17 @@ from annotations.db.record_json import pack
 from annotations.errors import ImportingError
 from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
-from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, name_of, probability, said
+from annotations.importing.records import (
+    Look,
+    Read,
+    RowProblem,
+    as_png,
+    made_elsewhere,
+    name_of,
+    picture_in,
+    probability,
+    said,
+)
 from annotations.importing.source_tables import tables_in
 from annotations.schema.imported_record import Record, RecordPart
 from model.reflection_text import sentence
@@ -49,7 +59,7 @@ def read(
     table = _table(source)
 
     def asked() -> Iterator[str]:
-        return rows.names(table, lambda row: [_renamed(row, columns).get(_first(_renamed(row, columns), NAMES))], KNOWN)
+        return rows.names(table, lambda row: [_picture(_renamed(row, columns))], KNOWN)
 
     beside = table if table.is_dir() else table.parent
     look = Folder(images or beside, beside, asked, flattened=flattened)
@@ -80,8 +90,8 @@ def _record(
     name, prompt = _first(row, NAMES), _first(row, PROMPTS)
     if name is None or prompt is None:
         raise RowProblem(f"the columns {', '.join(row)}", f"one of {', '.join(NAMES)} and one of {', '.join(PROMPTS)}")
-    content = row[name].get("bytes") if isinstance(row[name], dict) else row[name]
-    sha256, png = as_png(content if isinstance(content, bytes) else look(row[name], name), name)
+    content = picture_in(row[name])
+    sha256, png = as_png(content if isinstance(content, bytes) else look(content, name), name)
     words = row[prompt].strip() if isinstance(row[prompt], str) else row[prompt]
     column = _first(row, MODELS)
     model = name_of(row[column], column) if column else None
@@ -110,6 +120,10 @@ def _verdict(value: Any) -> str | None:
     if verdict is None:
         raise RowProblem(f"{value!r:.60}", "yes or no", "verdict")
     return verdict
+
+
+def _picture(row: rows.Row) -> Any:
+    return picture_in(row.get(_first(row, NAMES) or ""))
 
 
 def _first(row: rows.Row, names: Sequence[str]) -> str | None:

@@ -28,9 +28,10 @@ from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import ImportedAnswers, imported_project
 from annotations.importing.records import Read, RowError, RowProblem
+from annotations.schema.annotation import Annotation, Status, validate
 from annotations.schema.field_types import misfit
 from annotations.schema.imported_record import Record, RecordPart, digest
-from annotations.schema.project import Project
+from annotations.schema.project import Project, check_project
 from annotations.store.trajectory_columns import pictures_by_position
 from model.images import PictureFileError, encode_png, read_rgb
 from model.trajectory import Trajectory
@@ -39,6 +40,7 @@ FILE = "trajectory.json"
 MARKS = (frozenset({"segments", "prompt", "sampling"}), frozenset({"trajectory"}))
 PROJECT = None
 KNOWN = set(Trajectory.__dataclass_fields__)
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, AnnotationsError)  # raised for answers that are none
 
 
 def size(source: Path) -> int:
@@ -66,10 +68,27 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> list[ImportedAnswers]:
     """What people said of the trajectory, in projects with the questions that they were asked."""
     try:
-        projects = {id: _project(row) for id, row in record.get("projects", {}).items()}
-        return [_answers(ids[0], row, projects[row["project"]]) for row in record.get("annotations", ())]
-    except (AttributeError, KeyError, TypeError, ValueError, AnnotationsError):
+        return _all_answers(record, ids[0])
+    except UNREADABLE:  # of an import by an earlier version
         return []
+
+
+def _all_answers(record: Mapping[str, Any], id: str) -> list[ImportedAnswers]:
+    """Raises one of UNREADABLE."""
+    projects = {id: _project(row) for id, row in record.get("projects", {}).items()}
+    return [_answers(id, row, projects[row["project"]]) for row in record.get("annotations", ())]
+
+
+def _check_answers(columns: Mapping[str, Any], trajectory: Trajectory) -> None:
+    """Raises RowProblem for answers that cannot be stored with the trajectory; of pairs the other one is not known."""
+    try:
+        for said in _all_answers(columns, trajectory.id):
+            if said.other_id is None and said.project is not None:
+                about = said.trajectory_id, said.segment, said.annotator, said.answers, Status.UNFINISHED, said.seconds
+                validate(Annotation(*about, decision=said.decision), trajectory, said.project.questions)
+    except UNREADABLE as error:
+        expected = "annotations, and projects with their questions, as the studio writes them"
+        raise RowProblem(f"a {type(error).__name__} ({str(error)[:200]})", expected, "annotations") from error
 
 
 def _answers(id: str, row: Mapping[str, Any], project: Project) -> ImportedAnswers:
@@ -82,7 +101,9 @@ def _answers(id: str, row: Mapping[str, Any], project: Project) -> ImportedAnswe
 def _project(row: Mapping[str, Any]) -> Project:
     """Raises ProjectError for what is none."""
     questions = Project.from_dict(row).questions
-    return imported_project(row["id"], row["name"], row["subject"], *questions)
+    made = imported_project(row["id"], row["name"], row["subject"], *questions)
+    check_project(made)
+    return made
 
 
 def _files(source: Path) -> list[Path]:
@@ -118,6 +139,7 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
     known = dict(beside) | (_decoded(pictures_field) if pictures_field else {}) | _of_images(row.get("images"))
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
     project_columns = {name: row[name] for name in ("projects", "annotations") if body is not row and row.get(name)}
+    _check_answers(project_columns, trajectory)
     part = RecordPart(trajectory, pictures, *_beyond(body, project_columns), body=text if named else None)
     return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,26 @@ from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import PAIRS, ImportedAnswers, preference
 from annotations.importing.picture_names import Folder
-from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, name_of, parts_of
+from annotations.importing.records import (
+    Look,
+    Read,
+    RowProblem,
+    as_png,
+    made_elsewhere,
+    name_of,
+    parts_of,
+    picture_in,
+    probability,
+)
 from annotations.schema.imported_record import Record, RecordPart
 
 NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
 MARKS = (frozenset(NEEDED),)
 PROJECT = PAIRS
 KNOWN = (*NEEDED, "model_0", "model_1", "ranking_id")
+LABELS = ("label_0", "label_1")
+CHOICES = {(1.0, 0.0): "left", (0.0, 1.0): "right", (0.5, 0.5): "tie"}
+HAS_LABEL = dict.fromkeys(("", "none", "nan", "true", "1", "1.0"), True) | dict.fromkeys(("false", "0", "0.0"), False)
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 size = rows.size
 
@@ -43,19 +57,32 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:
     """None where the row has no label."""
     try:
-        labels = float(record["label_0"]), float(record["label_1"])
-    except (TypeError, ValueError):
+        choice = _choice(record)
+    except RowProblem:  # of an import by an earlier version
         return None
-    choice = {(1.0, 0.0): "left", (0.0, 1.0): "right", (0.5, 0.5): "tie"}.get(labels)
-    if choice is None or str(record.get("has_label")).lower() == "false":
+    return choice and preference(ids, choice, f"pick-a-pic {record.get('user_id', '')}"[:80].strip())
+
+
+def _choice(row: Mapping[str, Any]) -> str | None:
+    """What was preferred; None where the row has no label. Raises RowProblem for labels that say something else."""
+    has_label = str(row.get("has_label", "")).strip().lower()
+    if has_label not in HAS_LABEL:
+        raise RowProblem(f"{row['has_label']!r:.60}", "true or false", "has_label")
+    if not HAS_LABEL[has_label] or any(isinstance(row[name], float) and isnan(row[name]) for name in LABELS):
         return None
-    return preference(ids, choice, f"pick-a-pic {record.get('user_id', '')}"[:80].strip())
+    labels = tuple(probability(row[name], name) for name in LABELS)
+    if labels not in CHOICES:
+        raise RowProblem(
+            f"{row['label_0']!r:.30} and {row['label_1']!r:.30}", "1 and 0, 0 and 1, or 0.5 twice", "label_0"
+        )
+    return CHOICES[labels]
 
 
 def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
     missing = [name for name in NEEDED if row.get(name) in (None, "")]
     if missing:
         raise RowProblem(f"nothing in {', '.join(missing)}", f"values in {', '.join(NEEDED)}")
+    _choice(row)
     parts = parts_of(partial(_part, row, index, look, drawn_by) for index in (0, 1))
     pair = row.get("ranking_id")
     return Record(number, parts, together=f"row {number}" if pair in (None, "") else f"ranking_id {pair}")
@@ -63,7 +90,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
 
 def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> RecordPart:
     field = f"jpg_{index}"
-    content = row.get(field) or _file(row[f"image_{index}_uid"], look, f"image_{index}_uid")
+    content = picture_in(row.get(field)) or _file(row[f"image_{index}_uid"], look, f"image_{index}_uid")
     if not isinstance(content, bytes):
         raise RowProblem(f"{content!r:.40}", "the bytes of a picture", field)
     sha256, png = as_png(content, field)

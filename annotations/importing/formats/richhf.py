@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,7 +20,7 @@ from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import RICH, ImportedAnswers
 from annotations.importing.picture_names import Folder
-from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere
+from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, picture_in, probability
 from annotations.schema.imported_record import Record, RecordPart
 from annotations.schema.project import Project
 from annotations.schema.published_formats import RICHHF_SCORES, richhf_tokens
@@ -50,8 +51,10 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:
     """Scores as the nearest ratings, and the words that a token of is not drawn; None without a score."""
-    scores = {name: float(record[name]) for name in RICHHF_SCORES if record.get(name) not in (None, "")}
-    ratings = {name: 1 + round(4 * score) for name, score in scores.items() if 0 <= score <= 1}
+    try:
+        ratings = {name: 1 + round(4 * score) for name, score in _scores(record).items()}
+    except RowProblem:  # of an import by an earlier version
+        return None
     if not ratings:
         return None
     words = misaligned_words(record.get("prompt") or record.get("caption"), record.get("prompt_misalignment_label"))
@@ -81,26 +84,22 @@ def misaligned_words(prompt: Any, labels: Any) -> list[int]:
 
 
 def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
-    if row.get("filename") in (None, "") or all(row.get(name) in (None, "") for name in RICHHF_SCORES):
+    if row.get("filename") in (None, "") or not _scores(row):
         raise RowProblem("nothing in filename, or in all scores", f"values in filename, {', '.join(RICHHF_SCORES)}")
-    for name in RICHHF_SCORES:
-        if row.get(name) not in (None, ""):
-            _number(row[name], name)
     sha256, png = as_png(_picture(row, look), "image" if row.get("image") else "filename")
     trajectory = made_elsewhere(_prompt(row, look), sha256, checkpoint=drawn_by)
     return Record(number, (RecordPart(trajectory, {sha256: png}, *pack(row)),))
 
 
-def _number(value: Any, place: str) -> None:
-    try:
-        float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RowProblem(f"{value!r:.60}", "a number", place) from error
+def _scores(row: Mapping[str, Any]) -> dict[str, float]:
+    """Those that are there, and finite. Raises RowProblem for what else is no number from 0 to 1."""
+    values = {name: row[name] for name in RICHHF_SCORES if row.get(name) not in (None, "")}
+    there = {name: value for name, value in values.items() if not isinstance(value, float) or isfinite(value)}
+    return {name: probability(value, name) for name, value in there.items()}
 
 
 def _picture(row: rows.Row, look: Look) -> bytes:
-    image = row.get("image")
-    content = image.get("bytes") if isinstance(image, dict) else image
+    content = picture_in(row.get("image"))
     return content if isinstance(content, bytes) else _beside(row, look, ENDINGS)
 
 

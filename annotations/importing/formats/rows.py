@@ -18,6 +18,7 @@ from annotations.importing.formats import tars
 from annotations.importing.records import Read, RowError, RowProblem
 from annotations.importing.text_files import open_text
 from annotations.schema.imported_record import Record
+from model.reflection_text import lines_of
 
 AT_ONCE = 32  # rows with pictures in memory
 
@@ -146,7 +147,7 @@ def _json_rows(source: Path) -> Iterator[tuple[int, Row | RowError]]:
         except json.JSONDecodeError as error:
             if not error.msg.startswith("Extra data"):
                 raise
-            yield from ((number, _parsed(number, line)) for number, line in _filled(text.splitlines()))
+            yield from ((number, _parsed(number, line)) for number, line in _filled(lines_of(text)))
             return
         for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
             yield number, _object(number, row)

@@ -41,16 +41,33 @@ def samples(file: Path) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
                     got = f"{len(sample)} members, this of {member.size:,} bytes"
                     problem = RowError(number, ending, got, f"at most {MOST_MEMBERS}, each of at most {LARGEST:,}")
                     continue
+                if ending in sample:
+                    problem = RowError(number, ending, f"two members {member.name[:200]!r}", "one of each name")
+                    continue
                 opened = tar.extractfile(member)
                 content = opened.read() if opened else b""
                 try:
                     sample[ending] = _value(ending, content)
                 except (ValueError, RecursionError) as error:
                     problem = RowError(number, ending, str(error)[:200], "UTF-8 or JSON, as its ending says")
+            end = _end(tar)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise ImportingError(f"{file} cannot be read as a tar after sample {number}: {error}; get it again") from error
     if key is not None:
         yield number, problem or sample
+    if end:
+        yield number + 1, RowError(number + 1, "", end, "a whole tar; get it again")
+
+
+def _end(tar: tarfile.TarFile) -> str:
+    """What stands in the place of the block of zeros that ends a tar, where `tarfile` has stopped without a word."""
+    if tar.fileobj is None:
+        return ""
+    tar.fileobj.seek(tar.offset)
+    block = tar.fileobj.read(tarfile.BLOCKSIZE)
+    if not block:
+        return "a tar without an end, which may be cut short"
+    return "a damaged header, behind which nothing can be read" if block.strip(b"\0") else ""
 
 
 def _value(ending: str, content: bytes) -> Any:

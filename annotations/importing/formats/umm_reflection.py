@@ -27,7 +27,16 @@ from typing import Any
 
 from annotations.db.record_json import pack
 from annotations.importing.formats import rows
-from annotations.importing.records import Read, RowProblem, as_png, judgement, list_in, text_in, trajectory_of
+from annotations.importing.records import (
+    Read,
+    RowProblem,
+    as_png,
+    judgement,
+    list_in,
+    picture_in,
+    text_in,
+    trajectory_of,
+)
 from annotations.schema.imported_record import Record, RecordPart
 from model.trajectory import Image, Reflection, Segment, Source, Thought, Token
 
@@ -74,7 +83,7 @@ def _record(number: int, row: rows.Row, *, drawn_by: str | None) -> Record:
 
 
 def _add_picture(pictures: dict[str, bytes], content: Any, place: str) -> str | None:
-    content = content.get("bytes") if isinstance(content, dict) else content
+    content = picture_in(content)
     if not content:
         return None
     if not isinstance(content, bytes):
