@@ -160,6 +160,7 @@ def test_the_manifest_says_what_is_in_the_folder_and_names_nobody(store, tmp_pat
 
 def test_the_query_of_a_manifest_names_nobody(store, tmp_path):
     store.annotate(judged(save(store), 2, "ann@example.org", verdict_right="yes", reason_rating=5))
+    store.annotate(judged(save(store, 1), 2, "eve@example.org", verdict_right="no"))
     pseudonym = store.pseudonyms(["ann@example.org"])["ann@example.org"]
     for name in ("ann@example.org", pseudonym):
         manifest = export(store, "judge_sft", tmp_path / "out", query=Query(annotators=(name, "eve@example.org")))
@@ -229,6 +230,34 @@ def test_an_earlier_export_is_replaced_and_anything_else_is_left_alone(store, tm
     with pytest.raises(ExportError, match="is a file, wanted a folder"):
         export(store, "judge_sft", tmp_path / "thesis" / CARD)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out", "thesis"]
+
+
+@pytest.mark.parametrize("name", ["images/thesis.png", "a/images/notes.txt", f"images/{'0' * 63}.png"])
+def test_pictures_of_ones_own_in_a_folder_called_images_are_left_alone(store, tmp_path, name):
+    correct(store, save(store))
+    export(store, "judge_sft", out := tmp_path / "out")
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(ExportError, match=f"holds {name}, which no export has written"):
+        export(store, "judge_sft", out)
+    assert (out / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["projects", "annotators", "checkpoints", "categories"])
+def test_a_misspelt_name_among_others_is_told(store, tmp_path, name):
+    correct(store, save(store))
+    known = {"projects": "reflections", "annotators": "ann", "checkpoints": "tiny", "categories": None}[name]
+    names = tuple(filter(None, (known, "typo")))
+    with pytest.raises(ExportError, match=rf"{name} has 'typo', which is not there; there are: "):
+        export(store, "judge_sft", tmp_path / "out", query=Query(**{name: names}))
+
+
+def test_a_value_that_no_column_holds_is_told_with_its_trajectory(store, tmp_path):
+    correct(store, save(store, 0))
+    correct(store, id := save(store, 1, seed=2**63))
+    assert export(store, "judge_sft", tmp_path / "out").examples == 2
+    with pytest.raises(ExportError, match=f"a row of '{id}' cannot be written .* delete that trajectory"):
+        export(store, "trajectory", tmp_path / "all")
 
 
 def test_a_failed_export_leaves_the_earlier_one(store, tmp_path):

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -49,6 +50,7 @@ from model.atomic_files import sync, sync_tree
 
 PART_BYTES = 256 * 2**20  # of rows, in all splits together
 DELETED = "trajectory deleted meanwhile"
+BESIDE = re.compile(r"(.+/)?images/[0-9a-f]{64}\.png")  # what layouts with files have beside their rows
 
 
 def export(
@@ -71,6 +73,7 @@ def export(
     _check_replaceable(out)
     folder = out.parent / f".{out.name}.partial"
     made = KINDS[kind]
+    _check_known(store, query)
     query = under_pseudonyms(store, query)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,6 +93,21 @@ def export(
         if not (folder / STATE).exists():  # nothing to resume
             shutil.rmtree(folder, ignore_errors=True)
     return manifest
+
+
+def _check_known(store: Store, query: Query) -> None:
+    """Raises ExportError for a name that nothing has: a misspelt one among several would leave its answers out."""
+    annotators = store.annotators() if query.annotators else []
+    known = {
+        "projects": {project.id for project in store.projects()},
+        "annotators": {*annotators, *store.pseudonyms(annotators).values()},
+        "checkpoints": set(store.checkpoints()) if query.checkpoints else set(),
+        "categories": set(store.categories()) if query.categories else set(),
+    }
+    for name, values in known.items():
+        if wrong := [value for value in getattr(query, name) if value not in values]:
+            there = ", ".join(sorted(values)[:10]) or "none"
+            raise ExportError(f"{name} has {wrong[0][:80]!r}, which is not there; there are: {there[:500]}")
 
 
 def under_pseudonyms(store: Store, query: Query) -> Query:
@@ -227,7 +245,7 @@ def _check_replaceable(out: Path) -> None:
     inside = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     manifest = read_manifest(out)
     own = {MANIFEST, CARD, SOURCES} | ({file.name for file in manifest.files} if manifest else set())
-    foreign = sorted(name for name in inside - own if "images" not in name.split("/")[:-1])
+    foreign = sorted(name for name in inside - own if not BESIDE.fullmatch(name))
     if foreign and inside & own:
         raise ExportError(f"{out} holds {foreign[0]}, which no export has written; choose another folder with --out")
     if inside and manifest is None:

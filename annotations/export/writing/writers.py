@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
+from annotations.errors import ExportError
 from annotations.export.kind import ExportKind, ExportRow
 from annotations.export.manifest import DataFile
 
@@ -86,13 +87,30 @@ class ParquetWriter(Writer):
 
     def _flush(self) -> None:
         if self._rows:
-            self._file.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            self._file.write_table(_table(self._rows, self._schema))
         self._rows.clear()
         self._size = 0
 
     def close(self) -> None:
         self._flush()
         self._file.close()
+
+
+def _table(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Raises ExportError, which names the first row with a value that a column cannot hold."""
+    try:
+        return pa.Table.from_pylist(rows, schema=schema)
+    except (pa.ArrowException, OverflowError) as error:
+        for row in rows:
+            try:
+                pa.Table.from_pylist([row], schema=schema)
+            except (pa.ArrowException, OverflowError) as problem:
+                id = row.get("trajectory_id") or row.get("id") or row.get("prompt")
+                raise ExportError(
+                    f"a row of {id!r:.80} cannot be written ({problem}); delete that trajectory, or leave its project "
+                    "out"
+                ) from error
+        raise
 
 
 class JsonLinesWriter(Writer):
