@@ -175,7 +175,12 @@ def test_a_tokenizer_without_janus_s_tokens_is_refused(layout: str, request: pyt
         ("processor_config.json", "[", "processor_config.json is not JSON"),
         ("generation_config.json", "[]", "generation_config.json: got a JSON list"),
         ("generation_config.json", '{"temperature": "hot"}', "temperature"),
-        ("generation_config.json", '{"guidance_scale": -1.0}', "guidance_scale: got -1.0, wanted a number from 0 on"),
+        ("generation_config.json", '{"guidance_scale": -1.0}', "guidance_scale: got -1.0, wanted a number from 0 to"),
+        ("generation_config.json", '{"temperature": 1e30}', "temperature: got 1e+30, wanted a number from 0 to 1000"),
+        ("generation_config.json", '{"top_k": 1.5}', "top_k: got 1.5, wanted a whole number"),
+        ("generation_config.json", '{"text_top_k": 1e30}', "text_top_k: got 1e+30, wanted a whole number"),
+        ("generation_config.json", '{"do_sample": "false"}', "do_sample: got 'false', wanted true or false"),
+        ("generation_config.json", '{"published_contexts": "no"}', "published_contexts: got 'no', wanted true"),
     ],
 )
 def test_a_broken_file_is_named(copied: Path, name: str, text: str, said: str):
@@ -185,12 +190,30 @@ def test_a_broken_file_is_named(copied: Path, name: str, text: str, said: str):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{}", "has no weight_map"), ('{"weight_map": {"a": "b.safetensors"}}', "lacks b.safetensors")],
+    [
+        ("{}", "has no weight_map"),
+        ('{"weight_map": {"a": "b.safetensors"}}', "lacks b.safetensors"),
+        ('{"weight_map": {"a": "../b.safetensors"}}', "leads out of the folder"),
+    ],
 )
 def test_a_broken_index_of_weights_is_named(copied: Path, text: str, said: str):
     (copied / "model.safetensors").unlink()
     (copied / "model.safetensors.index.json").write_text(text)
     assert said in refusal(copied)
+
+
+def test_whether_it_thinks_is_true_or_false(copied: Path):
+    changed(copied / "config.json", lambda config: config.update(thinks="false"))
+    assert "thinks: got 'false', wanted true or false" in refusal(copied)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.complex64], ids=str)
+def test_weights_that_are_no_plain_numbers_are_refused(copied: Path, dtype: torch.dtype):
+    file = copied / "model.safetensors"
+    tensors = load_file(file)
+    last = sorted(tensors)[-1]
+    save_file(tensors | {last: tensors[last].to(dtype)}, file, metadata={"format": "pt"})
+    assert f"{last}: got values of {dtype}" in refusal(copied)
 
 
 @pytest.mark.parametrize("wrapper", ["module", "state_dict", "ddp"])

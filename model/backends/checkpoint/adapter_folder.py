@@ -17,6 +17,7 @@ from transformers import JanusForConditionalGeneration
 
 from model.backends.adapters import DEFAULT, Adapter, LowRank, TrainedParameters
 from model.backends.checkpoint.checks import AGAIN, described, read_json
+from model.backends.checkpoint.deepseek import FLOATS
 from model.backends.checkpoint.saving import PROVENANCE, Files, check_finite, replacing, write_provenance, write_tensors
 from model.backends.contract import CheckpointError
 
@@ -112,6 +113,9 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path} is no whole file of an adapter: {reason}; {AGAIN}") from error
+    if odd := [name for name, tensor in tensors.items() if tensor.dtype not in FLOATS]:
+        expected = ", ".join(map(str, FLOATS))
+        raise CheckpointError(f"{path}: {odd[0]}: got values of {tensors[odd[0]].dtype}, wanted {expected}; {AGAIN}")
     if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise CheckpointError(f"{path}: {bad[0]}: got values that are infinite or not a number; {AGAIN}")
     return tensors

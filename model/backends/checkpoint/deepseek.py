@@ -38,6 +38,7 @@ UNUSED = tuple(
         + (r".*\.position_ids$",),
     )
 )
+FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # of stored weights
 WRAPPERS = ("module", "model", "state_dict", "model_state_dict")  # under which trainers save what they trained
 PREFIXES = re.compile(
     r"^(module\.|_orig_mod\.)+|(?<=\.)_fsdp_wrapped_module\.|^_fsdp_wrapped_module\."
@@ -121,6 +122,8 @@ def shards(folder: Path) -> list[Path]:
             if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()) or not listed:
                 raise LayoutError(f"{index} has no weight_map from tensors to files; download it again")
             names = sorted(set(listed.values()))
+            if strange := [name for name in names if Path(name).name != name]:
+                raise LayoutError(f"{index} names {strange[0]!r}, which leads out of the folder; download it again")
             if absent := [name for name in names if not (folder / name).is_file()]:
                 raise LayoutError(f"{folder} lacks {', '.join(absent)}, which {index.name} names; download it again")
             return [folder / name for name in names]
@@ -204,7 +207,13 @@ def whole(network: JanusForConditionalGeneration, folder: Path) -> Iterator[tupl
     for path in shards(folder):
         with opened(path) as shard:
             for name in shard.names:
-                yield from named(name, shard.read(name), original=original).items()
+                for new, tensor in named(name, shard.read(name), original=original).items():
+                    if tensor.dtype not in FLOATS:
+                        raise LayoutError(
+                            f"{path.name}: {name}: got values of {tensor.dtype}, wanted {', '.join(map(str, FLOATS))}: "
+                            "quantized weights are not read; take the checkpoint that they were made from"
+                        )
+                    yield new, tensor
 
 
 def write_shards(tensors: Iterable[tuple[str, torch.Tensor]], out: Path, most: int) -> torch.dtype:

@@ -5,7 +5,6 @@ network writes a thought before it draws; guidance, temperature and top-k stand 
 """
 
 import hashlib
-import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +44,8 @@ from model.backends.checkpoint.saving import CheckpointError, restore
 from model.backends.derived_modules import PATCHING
 from model.backends.memory import room_on
 from model.backends.preprocessing import HALF, Preprocessing
+from model.backends.request import BOUNDS, MOST_SETTING
+from model.examples import is_number
 from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD
 from model.trajectory import Sampling
 
@@ -257,7 +258,7 @@ def generation_config_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Ge
         read_json(path)
         config = GenerationConfig.from_pretrained(folder)
     if is_original(folder):
-        config.published_contexts = bool(getattr(config, "published_contexts", True))
+        config.published_contexts = _flag(config, "generation_config.json", "published_contexts", True)
     return config
 
 
@@ -319,23 +320,40 @@ def path_of(source: str | Path, expected: str = "a Janus checkpoint") -> Path | 
 
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
     """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0, of text as well; a missing guidance
-    is Janus's 5. Raises CheckpointError for a setting that is no number from 0 on."""
+    is Janus's 5. Raises CheckpointError for a setting that no request may have."""
     config = network.generation_config
-    sampled = config.do_sample is not False
+    sampled = _flag(config, "generation_config.json", "do_sample", True)
     return Sampling(
         guidance=_setting(config, "guidance_scale", 5.0),
         temperature=_setting(config, "temperature", 1.0) if sampled else 0.0,
-        top_k=int(_setting(config, "top_k", 0)) or None,
+        top_k=_whole_setting(config, "top_k"),
         text_temperature=_setting(config, "text_temperature", 1.0) if sampled else 0.0,
-        text_top_k=int(_setting(config, "text_top_k", 0)) or None,
-        thinks=bool(getattr(network.config, "thinks", False)),
-        published_contexts=bool(getattr(config, "published_contexts", False)),
+        text_top_k=_whole_setting(config, "text_top_k"),
+        thinks=_flag(network.config, "config.json", "thinks"),
+        published_contexts=_flag(config, "generation_config.json", "published_contexts"),
     )
 
 
 def _setting(config: GenerationConfig, name: str, default: float) -> float:
     value = getattr(config, name, None)
     value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise CheckpointError(f"generation_config.json: {name}: got {value!r}, wanted a number from 0 on; correct it")
+    if not is_number(value) or not 0 <= value <= MOST_SETTING:
+        expected = f"a number from 0 to {MOST_SETTING}"
+        raise CheckpointError(f"generation_config.json: {name}: got {value!r:.60}, wanted {expected}; correct it")
     return float(value)
+
+
+def _whole_setting(config: GenerationConfig, name: str) -> int | None:
+    """None where it is 0, which is off."""
+    value, most = getattr(config, name, None) or 0, BOUNDS["top k"].most
+    if not is_number(value) or not 0 <= value <= most or value != int(value):
+        expected = f"a whole number from 0 to {most:g}"
+        raise CheckpointError(f"generation_config.json: {name}: got {value!r:.60}, wanted {expected}; correct it")
+    return int(value) or None
+
+
+def _flag(config: object, file: str, name: str, default: bool = False) -> bool:
+    value = getattr(config, name, None)
+    if value not in (None, True, False):
+        raise CheckpointError(f"{file}: {name}: got {value!r:.60}, wanted true or false; correct it")
+    return default if value is None else bool(value)
