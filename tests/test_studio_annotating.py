@@ -370,7 +370,9 @@ def test_panels_do_what_the_role_of_who_asks_allows(store, handlers):
     add(store, "kim", Role.ADMIN, "a long enough one")
     ada, rae, kim = (by(store, name, project="one-each") for name in ("ada", "rae", "kim"))
     view = handlers.start(ada)
-    assert "none of your drawings" in handlers.jump("one-each", str(ItemToken.read(view.token).item + 1), ada).note
+    for item in (str(ItemToken.read(view.token).item + 1), str(2**63), "-1", "x", "1.5", None):
+        assert "none of your drawings" in handlers.jump("one-each", item, ada).note
+    assert ItemToken.read("[" * 100_000) is None
     assert at(handlers, handlers.jump("one-each", str(ItemToken.read(view.token).item), ada)) == at(handlers, view)
     assert "write what is the matter" in panels.flag("one-each", view.token, " ", ada)[0]
     assert "Flagged" in panels.flag("one-each", view.token, "<b>", ada)[0]

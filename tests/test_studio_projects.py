@@ -30,7 +30,7 @@ from studio.inference.generator import Generator
 from studio.projects import item_sources
 from studio.projects.page import ProjectForm, ProjectsHandlers, identity
 from studio.projects.project_page import FORMAT_NAMES, NOBODY, ProjectHandlers
-from studio.projects.question_editor import QuestionEditorView
+from studio.projects.question_editor import QuestionEditorView, QuestionHandlers
 from studio.projects.removal_section import RemovalHandlers
 from studio.settings import Mode, Settings
 
@@ -434,3 +434,10 @@ def test_plain_pictures_are_judged_first_where_somebody_wants_it(store, handlers
     assert (
         "does not ask about verdicts" in handlers.add_file(visit(), elsewhere, files, AUTOMATIC, False, judge, quiet)[5]
     )
+
+
+def test_a_question_of_a_project_that_was_deleted_meanwhile_is_told(store):
+    handlers = QuestionHandlers(store, Settings())
+    for act in (lambda: handlers.choose("gone", "", None), lambda: handlers.move("gone", "", 1, None)):
+        with pytest.raises(gr.Error, match="there is no project 'gone'"):
+            act()

@@ -31,6 +31,7 @@ from studio.components.forms.sheet import value_of
 from studio.components.notices import practice_missing, success_notice
 from studio.components.page_options import unchanged
 from studio.components.render import escaped, sentence
+from studio.http.whole_numbers import whole_number
 from studio.settings import Settings
 
 RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few
@@ -171,10 +172,10 @@ class AnnotateHandlers:
     def jump(self, project: str | None, item: str | None, request: gr.Request) -> AnnotateView:
         """One of the items that this person had, as they left it; the item that is shown stays held."""
         at = self._resolve_session(project, request)
-        try:
-            return self._opened(at, at.place.load_item(int(item or ""))).view
-        except (ValueError, AnnotationsError):
-            return stay("This is none of your drawings, or it was deleted.")
+        if (number := whole_number(item)) is not None:
+            with suppress(AnnotationsError):
+                return self._opened(at, at.place.load_item(number)).view
+        return stay("This is none of your drawings, or it was deleted.")
 
     def again(self, project: str | None, request: gr.Request) -> AnnotateView:
         """Practice from its beginning."""

@@ -36,7 +36,7 @@ class ItemToken(NamedTuple):
         try:
             item, segment, key, shown_at = json.loads(token or "")
             made = ItemToken(int(item), int(segment), str(key), float(shown_at))
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, RecursionError):
             return None
         sound = 0 <= made.item < 2**53 and 0 < len(made.key) <= LONGEST_KEY and math.isfinite(made.shown_at)
         return made if sound else None

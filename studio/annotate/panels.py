@@ -83,7 +83,7 @@ class PanelHandlers:
                     at = self._change(at, (*at.project.examples, self._example(at, token, note)))
                 case {"without": int(number)} if at.who.may(Role.ADMIN):
                     at = self._change(at, [e for place, e in enumerate(at.project.examples) if place != number])
-        except (AnnotationsError, ValueError) as error:
+        except (AnnotationsError, ValueError, RecursionError) as error:
             line = error_notice(sentence(redact_paths(error)))
         return line + self._guide(at), line + self._mine(at)
 

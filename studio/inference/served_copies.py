@@ -102,7 +102,7 @@ def remove(store: Store, run: str) -> None:
 def _remove(store: Store, run: str) -> list[str]:
     """Remove the noted files of a trajectory."""
     notes = _notes(store, run)
-    files = notes.read_text("utf-8").splitlines() if notes.is_file() else []
+    files = notes.read_text("utf-8").rstrip("\n").split("\n") if notes.is_file() else []
     discard(map(Path, files))
     notes.unlink(missing_ok=True)
     shutil.rmtree(served_folder() / EXPORTS, ignore_errors=True)

@@ -180,7 +180,10 @@ class QuestionHandlers:
 
     def _project(self, project_id: str, request: gr.Request) -> Project:
         require(Role.ADMIN, request, self.settings, self.store)
-        return self.store.project(project_id)
+        try:
+            return self.store.project(project_id)
+        except AnnotationsError as error:  # deleted while its page was open
+            raise gr.Error(redact_paths(error), print_exception=False) from error
 
     def _changed(self, project: Project, name: str | None, given: QuestionFields) -> tuple[Project, str]:
         """The project with what the fields say, and the question's name. Raises ProjectError."""
