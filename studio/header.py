@@ -26,6 +26,9 @@ MARK = """<svg viewBox="0 0 8 8" shape-rendering="crispEdges" aria-hidden="true"
 SIGN_IN = '<div class="account"><a href="sign-in">Sign in</a></div>'
 SIGN_OUT = """
 <form class="account" method="post" action="leave"><bdi>{name}</bdi><button>Sign out</button></form>"""
+# A link that is focused while a part of it is in view is not scrolled to by browsers.
+NEAREST = "{ block: 'nearest', inline: 'nearest' }"
+INTO_VIEW = f"element.addEventListener('focusin', ({{ target }}) => target.scrollIntoView({NEAREST}))"
 KEPT = " What you give and what comes of it is kept, and shown to everybody in the gallery; this browser can delete it."
 
 
@@ -33,7 +36,8 @@ def masthead(current: PageEntry, settings: Settings, store: Store) -> None:
     """Our own menu in place of Gradio's. Off this machine it is filled in for whoever has signed in."""
     gr.Navbar(visible=False)
     local = is_local(settings)
-    shown = gr.HTML(menu(current, identity_of(None, settings, store), ""), **PLAIN, elem_id="masthead")
+    html = menu(current, identity_of(None, settings, store), "")
+    shown = gr.HTML(html, **PLAIN | {"js_on_load": INTO_VIEW}, elem_id="masthead")
     if local:
         return
 
