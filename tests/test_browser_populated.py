@@ -126,7 +126,9 @@ def test_every_critic_is_held_against_people_and_refused_as_a_reward_below_what_
     page.click("#calibration-write")
     expect(page.locator("#calibration-note")).to_contain_text("New training runs go by it")
     page.goto(f"{server.url}/training")
+    expect(page.locator("#training-estimate dl")).to_be_visible()  # the page has been filled
     page.get_by_label("Reinforcement learning").check()
+    expect(page.locator("#training-purpose")).to_contain_text("learns from rewards")
     page.click("#training-more button")
     page.get_by_label("Options").fill("--reward 'both critic:rl'")
     page.wait_for_timeout(50)  # until Gradio has what was typed
