@@ -114,9 +114,13 @@ def test_what_a_reviewer_decided_is_exported_in_place_of_what_others_said_and_sa
     [example] = load(tmp_path / "out", tmp_path / "cache")
     assert example.decided
     decide(store, item, "sue", [said(first, "sue", verdict_right="no", reason_correction="two apples are there.")])
-    export(store, "judge_sft", tmp_path / "out")
-    [row] = rows(tmp_path / "out")  # the later decision stands
+    manifest = export(store, "judge_sft", tmp_path / "out")
+    [row] = rows(tmp_path / "out")  # the later decision stands, and the earlier one is told
     assert row["annotator"] == store.pseudonyms(["sue"])["sue"]
+    assert manifest.left_out == {"a reviewer has decided instead": 4}
+    export(store, "answers", tmp_path / "answers")
+    decided = [row["annotator"] for row in rows(tmp_path / "answers") if row["decision"]]
+    assert set(decided) == set(store.pseudonyms(["rae", "sue"]).values())
 
 
 def test_a_decision_that_teaches_nothing_itself_leaves_those_who_said_the_same(store, tmp_path):

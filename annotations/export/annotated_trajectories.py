@@ -35,6 +35,7 @@ class AnswerGroup:
     people: tuple[Annotation, ...]  # oldest first; one each
     decision: Annotation | None  # the last one of a reviewer
     other: Trajectory | None = None  # the second of a pair
+    overruled: tuple[Annotation, ...] = ()  # decisions before the last one
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,6 @@ def _groups(
     for (project, item, segment), some in by_thing.items():
         decisions = [annotation for annotation in some if annotation.decision is not None]
         people = tuple(annotation for annotation in some if annotation.decision is None)
-        decision = decisions[-1] if decisions else None
-        groups.append(AnswerGroup(projects[project], item, segment, people, decision, pairs.get(item or 0)))
+        decision, other = (decisions[-1] if decisions else None), pairs.get(item or 0)
+        groups.append(AnswerGroup(projects[project], item, segment, people, decision, other, tuple(decisions[:-1])))
     return tuple(groups)

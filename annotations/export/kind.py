@@ -160,7 +160,9 @@ def png(data: bytes) -> dict[str, Any]:
 
 def in_order(annotated: AnnotatedTrajectory) -> Iterator[Annotation]:
     """All annotations of a trajectory, oldest first."""
-    every = [a for group in annotated.groups for a in (*group.people, *([group.decision] if group.decision else []))]
+    every: list[Annotation] = []
+    for group in annotated.groups:
+        every += [*group.people, *group.overruled, *([group.decision] if group.decision else [])]
     return iter(sorted(every, key=lambda annotation: annotation.id or 0))
 
 

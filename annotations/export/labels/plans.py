@@ -111,7 +111,8 @@ def _said(annotated: AnnotatedTrajectory, group: AnswerGroup, context: Context) 
     people = group.people
     if group.decision is not None:
         agreeing = [person for person in people if _says_the_same(person, group.decision)]
-        yield from (Excluded(AnswerExclusion.OVERRULED, answers_of(p, READS)) for p in people if p not in agreeing)
+        overruled = [*(person for person in people if person not in agreeing), *group.overruled]
+        yield from (Excluded(AnswerExclusion.OVERRULED, answers_of(person, READS)) for person in overruled)
         people = (group.decision, *agreeing)
     made: dict[Plan, list[Annotation]] = defaultdict(list)
     for person in people:

@@ -47,8 +47,8 @@ def aggregate_reflections(
             continue
         segment = group.segment or 0
         if group.decision is not None:
-            for person in group.people:
-                if not _says_the_same(person, group.decision):
+            for person in (*group.people, *group.overruled):
+                if person in group.overruled or not _says_the_same(person, group.decision):
                     yield Excluded(JudgeExclusion.OVERRULED, answers_of(person, reads))
             same = tuple(person for person in group.people if _says_the_same(person, group.decision))
             yield AggregatedReflection(
