@@ -155,7 +155,11 @@ def write(events: Iterable[Event], folders: Mapping[str, Path]) -> int:
 
 
 def save(trajectory: Trajectory, pictures: list[FrameAdded | Preview], folder: Path) -> None:
+    """Pictures and trajectory, in the place of an earlier one's in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = [path for path in folder.glob("image-*.png") if (folder / FILE).exists()]
+    for path in earlier:
+        path.unlink(missing_ok=True)
     image, frame = 1, 1
     for event in pictures:
         name = f"image-{image}" if isinstance(event, Preview) else f"image-{image}-frame-{frame:02d}"

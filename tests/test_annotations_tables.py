@@ -244,7 +244,13 @@ def test_zips_that_cannot_be_unpacked_are_refused_in_one_line(store: Store, tmp_
 
 
 def test_what_is_written_begins_with_a_mark_and_holds_no_formula(tmp_path: Path):
-    rows = [["=1+1", 0.5, None], ["+x", -3, "-y"], ["@a", "\ttab", "'=kept"], ["ordinary", "a,b", "c\nd"]]
+    rows = [
+        ["=1+1", 0.5, None],
+        ["+x", -3, "-y"],
+        ["@a", "\ttab", "'=kept"],
+        ["＝1", "1＋1", "＠a"],
+        ["ordinary", "a,b", "c\nd"],
+    ]
     csv_files.write(tmp_path / "t.csv", ("a", "b", "c"), rows)
     content = (tmp_path / "t.csv").read_bytes()
     assert content.startswith(b"\xef\xbb\xbfa,b,c\r\n'=1+1,0.5,\r\n'+x,-3,'-y")

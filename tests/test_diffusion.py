@@ -1,6 +1,8 @@
 """A diffusers pipeline and a critic as a backend: three families of pipelines and two kinds of critics."""
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import tiny_pipelines
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image as Picture
+from safetensors.torch import load_file, save_file
 from test_annotations_samples import judged
 
 from annotations.export.exporter import export
@@ -203,7 +206,15 @@ def test_what_is_no_pair_is_refused_with_what_to_do(folders, tmp_path):
     )
     DDPMPipeline(unet, DDPMScheduler()).save_pretrained(unconditional)
     flow = folders["flow"]
+    broken, unscaled = (shutil.copytree(flow, tmp_path / name) for name in ("broken", "unscaled"))
+    weights = next((broken / "transformer").glob("*.safetensors"))
+    tensors = load_file(weights)
+    save_file(tensors | {name: tensor * torch.nan for name, tensor in [*tensors.items()][:1]}, weights)
+    config = unscaled / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 0}))
     for source, message in {
+        f"{broken}+embedded": "safetensors: .*: got values that are infinite or not a number",
+        f"{unscaled}+embedded": "vae: scaling_factor: got 0, wanted a number other than 0",
         f"{unconditional}+embedded": "paints without a prompt",
         f"{tmp_path / 'nothing'}+embedded": "could not be opened as a diffusers pipeline",
         "+embedded": "give a pipeline and a critic",

@@ -1,6 +1,7 @@
 """The command: files and events agree, prompts come from a file, mistakes are said in one line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -42,10 +43,13 @@ def test_the_printed_events_fold_to_the_written_trajectory(drawn):
 
 
 def test_the_same_seed_twice_is_identical_but_for_id_times_and_previews(drawn, tiny_checkpoint: Path, tmp_path: Path):
-    lines, _ = drawn
+    lines, out = drawn
+    shutil.copytree(out, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "image-7.png").write_bytes(b"an earlier trajectory's")
     again = generate(
         "two red apples", "--seed", "0", "--rounds", "2", "--checkpoint", tiny_checkpoint, "--out", tmp_path, "--json"
     )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in out.iterdir())
 
     def lasting(rows: list[dict]) -> list[dict]:
         kept = [row for row in rows if row["event"] != "preview" or row["whole"]]

@@ -162,8 +162,9 @@ def test_a_service_refuses_in_words(scenes: ReplicaServer):
         next(backend.events(Request(PROMPT, task=Task.EDIT, source=np.zeros((64, 64, 3), np.uint8))))
     with pytest.raises(CheckpointError, match="401"):
         open_backend(f"remote:{scenes.url}")
-    with pytest.raises(CheckpointError, match="no address"):
-        open_backend("remote:nowhere")
+    for address in ("nowhere", "http://[::1", "http://there:port"):
+        with pytest.raises(CheckpointError, match="no address"):
+            open_backend(f"remote:{address}")
     with pytest.raises(CheckpointError, match="does not say what it draws"):
         open_backend("remote:http://127.0.0.1:1")
     assert httpx2.get(f"{scenes.url}/nothing", headers={"Authorization": "Bearer secret"}).status_code == 404

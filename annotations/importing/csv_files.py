@@ -23,8 +23,9 @@ from model.reflection_text import is_invisible
 DELIMITERS = ",;\t|"
 LONGEST = 10_000_000  # characters of a cell
 HEAD_LINES = 20  # that may belong to the names of the columns, which may hold line ends
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-_GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
+_STARTS = "[=+\\-@＝＋－＠\\t\\r\\n]"  # of a formula, also full-width, as some spreadsheets read them
+_FORMULA = re.compile(f"'*{_STARTS}")
+_GUARDED = re.compile(f"'+{_STARTS}")
 
 
 def read(file: Path, known: Collection[str] = ()) -> Iterator[tuple[int, dict[str, str] | RowError]]:

@@ -66,8 +66,12 @@ def remote_name(source: str) -> str:
 
 def read_address(source: str) -> tuple[str, str, str]:
     """(URL without them, token, name). Raises CheckpointError for what is no URL."""
-    parts = urlsplit(source)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(source)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # half of an IPv6 address, a port that is no number
+        known = False
+    if not known:
         raise CheckpointError(f"{source!r:.80} is no address of a service; give remote:http://HOST:PORT")
     address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
     return address, parts.password or "", parts.fragment

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
+from torch import nn
 from transformers import JanusConfig, JanusForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
@@ -221,7 +222,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape)) or "a single number"
 
 
-def check_finite(network: JanusForConditionalGeneration, source: str | Path) -> None:
+def check_finite(network: nn.Module, source: str | Path) -> None:
     """Raises CheckpointError for a weight that is no number, or too large for the dtype."""
     for name, parameter in network.named_parameters():
         values = parameter.detach()

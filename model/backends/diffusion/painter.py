@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
+from model.backends.checkpoint.checks import check_finite
 from model.backends.checkpoint.loading import WEIGHTS, default_device, dtype_of
 from model.backends.checkpoint.opening_errors import why_not
 from model.backends.contract import CheckpointError
@@ -309,12 +310,23 @@ def open_painter(
                 tiny = diffusers.AutoencoderTiny.from_pretrained(options.preview, dtype=chosen)
         if not {"prompt", "class_labels"} & inspect.signature(pipeline.__call__).parameters.keys():
             raise CheckpointError(f"{type(pipeline).__name__} paints without a prompt; give a text-to-image pipeline")
+        _check_parts(pipeline, Path(shipped if shipped.is_dir() else source))
         _place(pipeline, device)
         return Painter(pipeline, options, None if tiny is None else tiny.to(device))
     except CheckpointError:
         raise
     except Exception as error:  # files that somebody else wrote, through a library with errors of its own
         raise CheckpointError(why_not(source, error, "a diffusers pipeline", ADVICE)) from error
+
+
+def _check_parts(pipeline: Any, source: Path) -> None:
+    """Raises CheckpointError for weights that are not finite, and for latents of no scale."""
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module):
+            check_finite(part, source / name)
+    scale = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "scaling_factor", None)
+    if scale is not None and not (isinstance(scale, int | float) and math.isfinite(scale) and scale):
+        raise CheckpointError(f"{source / 'vae'}: scaling_factor: got {scale!r}, wanted a number other than 0")
 
 
 @contextmanager
