@@ -103,6 +103,20 @@ def test_an_object_is_changed_behind_the_models_back(page: Page, server: Server)
     expect(page.get_by_label(re.compile("The studio changed the"))).to_be_checked()
 
 
+def test_a_verdict_of_a_person_is_no_aha_moment_and_no_contentment_of_the_model(page: Page, server: Server):
+    with server.store() as store:
+        recorded = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))[0].id
+    page.goto(f"{server.url}/?run={recorded}")
+    to_its_end(page)
+    expect(page.locator("#timeline .aha")).to_have_count(1)
+    page.locator("#timeline .mind button", has_text="Disagree").first.click()
+    expect(page.locator("#timeline .changing input:checked")).to_have_value("yes")
+    page.get_by_role("button", name="Go on from here").click()
+    expect(page.locator("#timeline .ending")).to_contain_text("A person has said yes to the drawing.")
+    expect(page.locator("#timeline .aha")).to_have_count(0)
+    expect(page.locator("#timeline")).not_to_contain_text("content")
+
+
 def test_a_word_it_has_not_learnt_is_answered_with_the_nearest_prompt(page: Page, server: Server):
     page.goto(server.url)
     page.fill("#prompt textarea", "Please draw me a photo of a happy zebra and two kittens!")

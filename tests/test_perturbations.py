@@ -19,7 +19,7 @@ from model.decoding.janus_backend import JanusBackend
 from model.decoding.rollout import rollout
 from model.evaluation import aha as aha_command
 from model.events import fold
-from model.trajectory import Image, Origin, Sampling, Thought, Trajectory
+from model.trajectory import Image, Origin, Sampling, StopReason, Thought, Trajectory
 from model.world.language import parse
 from model.world.perturbations import KINDS, changed_codes, perturb
 from model.world.random_scenes import sample_scene
@@ -107,7 +107,9 @@ def test_the_page_counts_what_the_model_sent_back_and_repaired(tmp_path: Path):
         store.save(*aha(identity="second"), owner="ada")
         assert "one drawing" in counted(store)  # for some seconds
         said = "Of the last 2 drawings the model sent back <b>2</b> itself; <b>2</b> of these came right."
-        assert said in counted(store, anew=True)
+        stopped, pictures = aha(identity="stopped")
+        store.save(replace(stopped, stop_reason=StopReason.CANCELLED), pictures, owner="ada")
+        assert said in counted(store, anew=True)  # what was stopped is not counted
 
 
 def test_the_command_prints_shares_as_json(

@@ -12,6 +12,7 @@ from model.trajectory import StopReason
 LAST = 100  # drawings that are counted
 LASTS = 5.0  # seconds for which a count is shown before the store is asked again
 DRAWN = Filter(recorded=False, branch=False)  # no verdict in it is a person's
+LEFT_OUT = (StopReason.JUDGED, StopReason.CANCELLED, StopReason.FAILED)  # nothing drawn, or not to its end
 
 _counts: "WeakKeyDictionary[Store, tuple[float, ReflectionCounts]]" = WeakKeyDictionary()
 
@@ -25,11 +26,11 @@ class ReflectionCounts(NamedTuple):
 
 
 def counts(store: Store) -> ReflectionCounts:
-    """Counts of the newest `LAST` drawings. Raises AnnotationsError."""
+    """Counts of the newest `LAST` drawings that came to their end. Raises AnnotationsError."""
     listed = [
         summary
         for summary in store.trajectories(limit=LAST, keep=DRAWN)
-        if summary.answers and summary.stop_reason is not StopReason.JUDGED
+        if summary.answers and summary.stop_reason not in LEFT_OUT
     ]
     sent_back = [summary for summary in listed if summary.answers[0] == "no"]
     return ReflectionCounts(len(listed), len(sent_back), sum(summary.aha for summary in sent_back))
