@@ -121,6 +121,7 @@ def test_all_unknown_words_are_told_at_once():
     ("prompt", "message"),
     [
         ("", "the prompt is empty"),
+        ("hello!", "“hello!” names no object"),
         ("a red", "names no object"),
         ("a cat red", "cannot be read as one kind"),
         ("a cat dog", "cannot be read as one kind"),

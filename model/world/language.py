@@ -145,7 +145,8 @@ def parse(prompt: str) -> Description:
     """The description of a prompt in a person's wording; PromptError says what cannot be drawn."""
     text = stripped(prompt)
     if not text:
-        raise PromptError(f"the prompt is empty; the embedded world can draw {what_it_draws()}")
+        told = f"“{prompt.strip()}” names no object" if prompt.strip() else "the prompt is empty"
+        raise PromptError(f"{told}; the embedded world can draw {what_it_draws()}")
     groups, relations, start, word = [], [], 0, None
     strange: dict[str, str | None] = {}  # with the nearest, where that is known
     for join in [*JOINS.finditer(text), None]:

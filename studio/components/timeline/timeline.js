@@ -203,8 +203,14 @@ function follow() {
   if (!state.follows || root.closest('.side')) return;
   const { top, width } = state.round.getBoundingClientRect();
   const beside = getComputedStyle(state.round).gridTemplateColumns.includes(' '); // the verdict, and not below
-  const below = top + (beside ? BESIDE : width + ABOUT) - innerHeight;
+  const below = top + (beside ? BESIDE : width + ABOUT) - innerHeight + covered();
   if (below > 0) scrollBy({ top: Math.max(0, Math.min(below, top - MARGIN)), behavior: CALM ? 'auto' : 'smooth' });
+}
+
+// Of the window's lower end: on a telephone the prompt stands there.
+function covered() {
+  const ask = document.querySelector('.ask');
+  return ask && getComputedStyle(ask).position === 'fixed' ? ask.offsetHeight : 0;
 }
 
 function point(part, index) {
@@ -353,8 +359,11 @@ function done(row) {
   if (!part) return;
   if (part.node) part.node.classList.remove('writing');
   if (part.kind === 'thought') part.node.scrollTop = 0;
-  if (part.kind === 'reflection') $('.spoken').textContent = `${which()}: ${state.answer}. ${part.node.textContent}`;
-  if (part.kind === 'reflection') blame();
+  if (part.kind === 'reflection') {
+    $('.spoken').textContent = `${which()}: ${state.answer}. ${part.node.textContent}`;
+    blame();
+    follow(); // the page may have been too short for it before
+  }
   if (part.kind === 'thought') state.progress.textContent = '';
   if (!part.canvas) return;
   part.frame.classList.remove('unfinished');
