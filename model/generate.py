@@ -7,6 +7,7 @@ processes (`accelerate launch`, `torchrun`) each its share, and with `--resume` 
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -37,6 +38,7 @@ from model.events import (
 from model.trajectory import StopReason, Trajectory
 
 FILE = "trajectory.json"  # of a trajectory's folder
+PICTURE = re.compile(r"image-\d+(-frame-\d+)?\.png")  # that is written beside it
 
 
 def main() -> None:
@@ -157,9 +159,9 @@ def write(events: Iterable[Event], folders: Mapping[str, Path]) -> int:
 def save(trajectory: Trajectory, pictures: list[FrameAdded | Preview], folder: Path) -> None:
     """Pictures and trajectory, in the place of an earlier one's in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    earlier = [path for path in folder.glob("image-*.png") if (folder / FILE).exists()]
-    for path in earlier:
-        path.unlink(missing_ok=True)
+    if (folder / FILE).exists():
+        for path in filter(lambda path: PICTURE.fullmatch(path.name), folder.iterdir()):
+            path.unlink(missing_ok=True)
     image, frame = 1, 1
     for event in pictures:
         name = f"image-{image}" if isinstance(event, Preview) else f"image-{image}-frame-{frame:02d}"
