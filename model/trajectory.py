@@ -198,7 +198,7 @@ class Trajectory:
             if isinstance(segment, Image | Source):
                 drawn = segment.sha256 or segment.codes
             elif isinstance(segment, Reflection):
-                own = all(token.origin is not Origin.PERSON for token in segment.tokens)
+                own = origin_of(segment) is not Origin.PERSON
                 if segment.answer == "yes" and own and refused not in (None, drawn):
                     return index
                 refused = drawn if segment.answer == "no" and own else None
@@ -224,6 +224,15 @@ def picture_hashes(segment: Segment) -> tuple[str, ...]:
     """The hashes of a segment's pictures: its own, then its frames."""
     own = getattr(segment, "sha256", None)
     return ((own,) if own else ()) + getattr(segment, "frames", ())
+
+
+def origin_of(segment: Segment) -> Origin:
+    """PERSON where a person wrote any of its tokens or changed any of its codes, else SAMPLED."""
+    if isinstance(segment, Thought | Reflection):
+        by_person = any(token.origin is Origin.PERSON for token in segment.tokens)
+    else:
+        by_person = isinstance(segment, Image) and Origin.PERSON in segment.origins
+    return Origin.PERSON if by_person else Origin.SAMPLED
 
 
 def text_of(tokens: Iterable[Token]) -> str:

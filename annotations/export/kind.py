@@ -107,29 +107,54 @@ class ExportKind(ABC):
     counted: ClassVar[tuple[str, ...]] = ()  # labels that the manifest counts
     advice: ClassVar[str] = "submit an answer first"
     forms: ClassVar[tuple[str, ...]] = ()  # of the questions whose answers its rows are made from
+    questions: ClassVar[tuple[str, ...]] = ()  # names of these questions; empty: all of its forms
     acts: ClassVar[tuple[str, ...]] = ()  # ACTS that its rows are made from
     everything: ClassVar[bool] = False  # whether trajectories without annotations make rows, too
     layout: ClassVar[str] = "parquet"  # of its files; `writers` has them
     tasks: ClassVar[tuple[str, ...]] = ("other",)  # of the Hub
     trl: ClassVar[str] = ""  # the trainer of TRL that takes it as it is
+    unused: ClassVar[str] = ""  # the reason of answers that `make` says nothing about; empty: there are none
 
     def reads(self, question: Question) -> bool:
         """Whether it makes rows, or reasons, of the answers to a question."""
-        return question.form.name in self.forms
+        return question.name in self.questions if self.questions else question.form.name in self.forms
 
     def file_name(self, split: str) -> str | None:
         """Of a layout that is one file per split: where it lies in the folder; None: where its layout says."""
         return None
 
+    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        """Rows and exclusions; every answer that the kind reads is in at least one of them."""
+        used: set[Answer] = set()
+        for row in self.make(annotated, context):
+            used.update(row.answers)
+            if not isinstance(row, ExportedElsewhere):
+                yield row
+        if not self.unused:
+            return
+        read = {g.project.id: sorted(q.name for q in g.project.questions if self.reads(q)) for g in annotated.groups}
+        for annotation in in_order(annotated):
+            answers = answers_of(annotation, read[annotation.project])
+            if rest := tuple(answer for answer in answers if answer not in used):
+                yield Excluded(self.unused, rest)
+
     @abstractmethod
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterable[ExportRow | Excluded]:
-        """Rows and reasons; every answer that the kind reads is in at least one of them."""
+    def make(
+        self, annotated: AnnotatedTrajectory, context: Context
+    ) -> Iterable[ExportRow | Excluded | ExportedElsewhere]:
+        """Rows, and answers that make none."""
 
 
 def answers_of(annotation: Annotation, names: Iterable[str] | None = None) -> tuple[Answer, ...]:
     """The answers of an annotation, or those of them that are named."""
     chosen = annotation.answers if names is None else [name for name in names if name in annotation.answers]
     return tuple((annotation.id or 0, name) for name in chosen)
+
+
+def questions_of(annotated: AnnotatedTrajectory) -> dict[str, dict[str, Question]]:
+    """The questions that are asked today, by project and name."""
+    projects = {group.project.id: group.project for group in annotated.groups}
+    return {id: {question.name: question for question in project.questions} for id, project in projects.items()}
 
 
 def provenance(

@@ -23,7 +23,7 @@ from model.training.rewards.janus_pro_r1 import comprehension_reward, generation
 from model.training.rewards.registry import RIGHT, Reward
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
-from model.trajectory import Image, Origin, Reflection, Sampling, Segment, Thought, Trajectory
+from model.trajectory import Image, Origin, Sampling, Segment, Trajectory, origin_of
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def branch_starts(janus: Janus, folder: Path, rounds: int) -> list[GroupStart]:
             trajectory = Trajectory.from_dict(row.get("trajectory", row))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is no trajectory: {' '.join(str(error).split())[:200]}") from error
-        own = [at for at, segment in enumerate(trajectory.segments, 1) if _of_a_person(segment)]
+        own = [at for at, segment in enumerate(trajectory.segments, 1) if origin_of(segment) is Origin.PERSON]
         if not own:
             raise ValueError(f"{file} has nothing that a person wrote or changed; leave it out")
         sampling = replace(janus.sampling, thinks=trajectory.sampling.thinks)
@@ -107,15 +107,6 @@ def branch_starts(janus: Janus, folder: Path, rounds: int) -> list[GroupStart]:
         check_prefix(janus, Request(trajectory.prompt, 0, rounds, sampling, None, prefix=prefix))
         starts.append(GroupStart(Prompt(trajectory.prompt), sampling, prefix))
     return starts
-
-
-def _of_a_person(segment: Segment) -> bool:
-    match segment:
-        case Image():
-            return Origin.PERSON in segment.origins
-        case Thought() | Reflection():
-            return any(token.origin is Origin.PERSON for token in segment.tokens)
-    return False
 
 
 def _first_image(trajectory: Trajectory) -> tuple[Segment, ...]:

@@ -30,7 +30,7 @@ from model.events import (
     replay,
 )
 from model.images import PictureFileError, size_of, thumbnail
-from model.trajectory import Image, Origin, Reflection, Segment, Source, StopReason, Thought, Trajectory
+from model.trajectory import Image, Origin, Reflection, Segment, Source, StopReason, Thought, Trajectory, origin_of
 
 Row = dict[str, Any]
 PictureOf = Callable[[str], bytes]  # the PNG of a hash
@@ -241,7 +241,7 @@ def _segment(index: int, segment: Segment, picture: PictureOf, prompt: str, aha:
 
 def _by(segment: Thought | Reflection) -> str:
     """The class of words that a person wrote."""
-    return " by-person" if any(token.origin is Origin.PERSON for token in segment.tokens) else ""
+    return " by-person" if origin_of(segment) is Origin.PERSON else ""
 
 
 def escaped(words: str) -> str:

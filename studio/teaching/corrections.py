@@ -16,7 +16,7 @@ from annotations.schema.annotation import Status
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
 from model.reflection_text import own_words
-from model.trajectory import Origin, Reflection, Trajectory
+from model.trajectory import Origin, Reflection, Trajectory, origin_of
 
 NEWEST = 200  # annotations that are looked through
 MOST = 32  # rows
@@ -70,7 +70,7 @@ def _branched(store: Store, branches: Sequence[str]) -> list[Correction]:
 def _written_verdict(trajectory: Trajectory) -> JudgeTarget | None:
     """The first reflection that a person wrote."""
     for number, segment in enumerate(trajectory.segments):
-        if isinstance(segment, Reflection) and any(token.origin is Origin.PERSON for token in segment.tokens):
+        if isinstance(segment, Reflection) and origin_of(segment) is Origin.PERSON:
             context = context_of(trajectory, number)
             return None if context is None else JudgeTarget(number, own_words(segment), Origin.PERSON, *context)
     return None

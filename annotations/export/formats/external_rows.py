@@ -5,7 +5,8 @@ A record that nobody has answered otherwise goes out as it came in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,15 +21,15 @@ from annotations.export.kind import (
     answers_of,
     in_order,
 )
-from annotations.export.labels.aggregated_answers import with_unused_answers
 from annotations.export.labels.pair import Pair, PairExclusion
-from annotations.export.labels.pairs import pairs
+from annotations.export.labels.pairs import is_compared, pairs
 from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation
+from annotations.schema.questions import Question
 from model.trajectory import Trajectory, picture_hashes
 
 IMAGES = "images"  # folder of a layout with files
 IMPORTED, ANNOTATED = "imported", "annotated"  # labels by which rows are counted
-Restored = tuple[Mapping[str, Any], Mapping[str, bytes]]  # values of a row, and files beside it
+RowContent = tuple[Mapping[str, Any], Mapping[str, bytes]]  # values of a row, and files beside it
 
 
 def untouched(annotated: AnnotatedTrajectory) -> bool:
@@ -41,30 +42,46 @@ def is_imported(group: AnswerGroup) -> bool:
     return group.decision is None and all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in group.people)
 
 
-def rows_of_pairs(
-    kind: ExportKind,
-    annotated: AnnotatedTrajectory,
-    context: Context,
-    of_record: Callable[[dict[str, Any], Trajectory], Restored],
-    of_pair: Callable[[Pair], ExportRow],
-) -> Iterator[ExportRow | Excluded]:
-    """A row per pair that people preferred one of, or that only the file which it was imported from has answered
-    about: made of its record and its second trajectory."""
+class PairsKind(ExportKind):
+    """One row per pair of which people preferred one, by each criterion, or that only the file which it was imported
+    from has answered about."""
 
-    def made() -> Iterator[ExportRow | Excluded | ExportedElsewhere]:
+    counted = (ANNOTATED, IMPORTED)
+    advice = "compare two drawings, choose the best of several, or rate two of a prompt"
+    forms = ("preference", "best", "ranking", "rating")
+    tasks = ("text-to-image",)
+    unused = PairExclusion.ALONE
+
+    def reads(self, question: Question) -> bool:
+        return is_compared(question)
+
+    def make(
+        self, annotated: AnnotatedTrajectory, context: Context
+    ) -> Iterator[ExportRow | Excluded | ExportedElsewhere]:
         fresh = []
         for group in annotated.groups:
             other = group.other if is_imported(group) else None
-            if other is None or not (records := context.imported([annotated.trajectory.id, other.id], kind.name)):
+            if other is None or not (records := context.imported([annotated.trajectory.id, other.id], self.name)):
                 fresh.append(group)
                 continue
             for record in records:
-                values, files = of_record(record, other)
+                values, files = self.restored(annotated.trajectory, other, record, context)
                 yield row_of(annotated, values, context, group.people, label=IMPORTED, files=files, others=[other])
         for pair in pairs(replace(annotated, groups=tuple(fresh)), context):
-            yield of_pair(pair) if isinstance(pair, Pair) else pair
+            if isinstance(pair, Pair):
+                values, files = self.values(annotated, pair, context)
+                row = row_of(annotated, values, context, pair.people, answers=pair.answers, files=files)
+                yield replace(row, trajectories=pair.trajectories)
+            else:
+                yield pair
 
-    yield from with_unused_answers(kind, annotated, made(), PairExclusion.ALONE)
+    @abstractmethod
+    def values(self, annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> RowContent:
+        """The columns of a pair, and files beside the row."""
+
+    @abstractmethod
+    def restored(self, first: Trajectory, second: Trajectory, record: dict[str, Any], context: Context) -> RowContent:
+        """The columns of an imported record, and files beside the row."""
 
 
 def row_of(

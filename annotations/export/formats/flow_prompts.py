@@ -32,7 +32,7 @@ class FlowPrompts(ExportKind):
     tasks = ("text-to-image",)
     features = Features({"text": Value("string")})
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         if annotated.groups or not is_narrowed(context.query):
             yield row_of(annotated, self.values(annotated, context), context, ())
 

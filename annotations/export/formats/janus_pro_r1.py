@@ -14,15 +14,12 @@ from datasets import Features, List, Value
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.formats.external_rows import ANNOTATED, IMPORTED, hashes_of, image_files, row_of, untouched
 from annotations.export.kind import Context, Excluded, ExportKind, ExportRow, answers_of, in_order
-from annotations.export.labels.aggregated_answers import with_unused_answers
 from annotations.export.labels.judge_targets import JudgeExclusion, judge_target
-from annotations.export.labels.reflections import AggregatedReflection, aggregate_reflections
+from annotations.export.labels.reflections import READS, AggregatedReflection, aggregate_reflections
 from annotations.export.manifest import TRAIN
-from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
 from model.prepare.released_labels import IMAGES, LABELS, RIGHT, TRAIN_FILE, WRONG, label_entry, label_line
 
 FORMAT = "janus_sft"  # its name among those that are imported
-READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION)
 
 
 class JanusProR1(ExportKind):
@@ -40,10 +37,12 @@ class JanusProR1(ExportKind):
     )
     counted = (ANNOTATED, IMPORTED)
     advice = "submit annotations that correct a reflection, or call it right and rate its reason"
+    questions = READS
     forms = ("choice", "rating", "text")
     everything = True
     layout = "prompt_lines"
     tasks = ("text-to-image",)
+    unused = JudgeExclusion.NO_REFLECTION
     features = Features(
         {
             "promptid": Value("int64"),
@@ -63,13 +62,7 @@ class JanusProR1(ExportKind):
     def file_name(self, split: str) -> str:
         return TRAIN_FILE if split == TRAIN else f"{LABELS}/{split}.jsonl"
 
-    def reads(self, question: Question) -> bool:
-        return question.name in READS
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._rows(annotated, context), JudgeExclusion.NO_REFLECTION)
-
-    def _rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         records = context.imported([annotated.trajectory.id], FORMAT) if untouched(annotated) else []
         for record in records:
             [path, *_], files = image_files(hashes_of(annotated.trajectory), context, IMAGES)

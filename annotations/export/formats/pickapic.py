@@ -6,20 +6,17 @@ Which image is the first follows from their hashes, so that the chosen one is on
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
 from datasets import Features, Value
 
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
-from annotations.export.formats.external_rows import ANNOTATED, IMPORTED, row_of, rows_of_pairs
-from annotations.export.kind import PROVENANCE, Context, Excluded, ExportKind, ExportRow
+from annotations.export.formats.external_rows import PairsKind, RowContent
+from annotations.export.kind import PROVENANCE, Context
 from annotations.export.labels.aggregated_answers import pseudonyms
 from annotations.export.labels.pair import ImageRef, Pair
-from annotations.export.labels.pairs import is_compared
-from annotations.schema.questions import Question
+from model.trajectory import Trajectory
 
 PUBLISHED = {
     "are_different": Value("bool"),
@@ -43,9 +40,7 @@ PUBLISHED = {
 }
 
 
-class PickAPic(ExportKind):
-    """One row per pair and criterion."""
-
+class PickAPic(PairsKind):
     name = "pickapic"
     title = "Pairs in Pick-a-Pic’s columns"
     purpose = (
@@ -55,51 +50,40 @@ class PickAPic(ExportKind):
         "ratings, the `weight` of the row, and whose answers these are. A tie is no row, but for imported pairs that "
         "nobody else has answered, which are as they came."
     )
-    counted = (ANNOTATED, IMPORTED)
-    advice = "compare two drawings, choose the best of several, or rate two of a prompt"
-    forms = ("preference", "best", "ranking", "rating")
-    tasks = ("text-to-image",)
     features = Features(
         PUBLISHED | {"criterion": Value("string"), "margin": Value("float64"), "weight": Value("float64")} | PROVENANCE
     )
 
-    def reads(self, question: Question) -> bool:
-        return is_compared(question)
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        return rows_of_pairs(
-            self, annotated, context, lambda record, other: (record, {}), lambda pair: _row(annotated, pair, context)
-        )
-
-
-def _row(annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> ExportRow:
-    first, second = sorted((pair.chosen, pair.rejected), key=lambda image: (image.sha256, _uid(image)))
-    moments = [person.created_at for person in pair.people if person.created_at]
-    names = pseudonyms(pair.people, context)
-    values: dict[str, Any] = {
-        "are_different": True,
-        "best_image_uid": _uid(pair.chosen),
-        "caption": pair.chosen.trajectory.prompt,
-        "created_at": max(moments).astimezone(UTC).replace(tzinfo=None) if moments else None,
-        "has_label": True,
-        "ranking_id": _number(*pair.trajectories, str(first.segment), str(second.segment), pair.criterion, *names),
-        "user_id": _number(*names),
-        "num_example_per_prompt": 1,
-        "criterion": pair.criterion,
-        "margin": pair.margin,
-        "weight": pair.weight,
-        **pair.provenance_columns(context),
-    }
-    for number, image in enumerate((first, second)):
-        values |= {
-            f"image_{number}_uid": _uid(image),
-            f"image_{number}_url": "",
-            f"jpg_{number}": context.picture(image.sha256),
-            f"label_{number}": float(image is pair.chosen),
-            f"model_{number}": image.trajectory.checkpoint,
+    def values(self, annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> RowContent:
+        first, second = sorted((pair.chosen, pair.rejected), key=lambda image: (image.sha256, _uid(image)))
+        moments = [person.created_at for person in pair.people if person.created_at]
+        names = pseudonyms(pair.people, context)
+        values: dict[str, Any] = {
+            "are_different": True,
+            "best_image_uid": _uid(pair.chosen),
+            "caption": pair.chosen.trajectory.prompt,
+            "created_at": max(moments).astimezone(UTC).replace(tzinfo=None) if moments else None,
+            "has_label": True,
+            "ranking_id": _number(*pair.trajectories, str(first.segment), str(second.segment), pair.criterion, *names),
+            "user_id": _number(*names),
+            "num_example_per_prompt": 1,
+            "criterion": pair.criterion,
+            "margin": pair.margin,
+            "weight": pair.weight,
+            **pair.provenance_columns(context),
         }
-    row = row_of(annotated, values, context, pair.people, answers=pair.answers)
-    return replace(row, trajectories=pair.trajectories)
+        for number, image in enumerate((first, second)):
+            values |= {
+                f"image_{number}_uid": _uid(image),
+                f"image_{number}_url": "",
+                f"jpg_{number}": context.picture(image.sha256),
+                f"label_{number}": float(image is pair.chosen),
+                f"model_{number}": image.trajectory.checkpoint,
+            }
+        return values, {}
+
+    def restored(self, first: Trajectory, second: Trajectory, record: dict[str, Any], context: Context) -> RowContent:
+        return record, {}
 
 
 def _uid(image: ImageRef) -> str:

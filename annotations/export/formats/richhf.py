@@ -24,7 +24,6 @@ from annotations.export.labels.aggregated_answers import (
     answered_questions,
     pseudonyms,
     single_value,
-    with_unused_answers,
 )
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
@@ -38,7 +37,6 @@ SIDE = 512  # pixels of a map
 RADIUS = SIDE / 20  # of a point
 SCORE_OF = {"alignment": "misalignment_score", "appearance": "aesthetics_score"}  # by a question, beside RICHHF_SCORES
 MISALIGNED = "misalign"  # in the label of a region or the name of its question; all others are artifacts
-OTHER = "a rating of something else than the format’s four scores"
 
 
 class RichHf(ExportKind):
@@ -58,6 +56,7 @@ class RichHf(ExportKind):
     advice = "rate a drawing, mark what is wrong with it, or click the words that are not drawn"
     forms = ("rating", "regions", "words")
     tasks = ("text-to-image",)
+    unused = "a rating of something else than the format’s four scores"
     features = Features(
         {"filename": Value("string")}
         | dict.fromkeys(RICHHF_SCORES, Value("float64"))
@@ -69,10 +68,7 @@ class RichHf(ExportKind):
     def reads(self, question: Question) -> bool:
         return question.segment == Drawing.kind and isinstance(question.form, Rating | Regions | Words)
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._rows(annotated, context), OTHER)
-
-    def _rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         for group in annotated.groups:
             about = None if group.segment is None else annotated.trajectory.segments[group.segment]
             if not isinstance(about, Drawing) or about.sha256 is None:

@@ -15,17 +15,14 @@ from typing import Any, ClassVar
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.formats.external_rows import ANNOTATED, IMPORTED, image_files, row_of, untouched
 from annotations.export.kind import Answer, Context, Excluded, ExportKind, ExportRow, answers_of, in_order
-from annotations.export.labels.aggregated_answers import with_unused_answers
 from annotations.export.labels.judge_targets import JudgeExclusion, judge_target
-from annotations.export.labels.reflections import AggregatedReflection, aggregate_reflections
+from annotations.export.labels.reflections import WITH_EDIT, AggregatedReflection, aggregate_reflections
 from annotations.schema.annotation import Annotation
-from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
 from model.reflection_text import split_verdict
 from model.templates import EDIT_TEXT
 from model.trajectory import Image, Reflection, Source, Thought, Trajectory
 
 Files = Mapping[str, bytes]  # by their paths beside a row
-READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION, EDIT)
 
 
 class RoundsExclusion(StrEnum):
@@ -65,18 +62,14 @@ class RoundsKind(ExportKind):
 
     counted = (IMPORTED, ANNOTATED)
     advice = "answer every reflection of a drawing up to the accepted one, with what to change"
+    questions = WITH_EDIT
     forms = ("choice", "rating", "text")
     everything = True
     tasks = ("text-to-image",)
+    unused = RoundsExclusion.BEHIND
     edits: ClassVar[bool] = True  # whether each rejected image needs one
 
-    def reads(self, question: Question) -> bool:
-        return question.name in READS
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._rows(annotated, context), RoundsExclusion.BEHIND)
-
-    def _rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         if untouched(annotated):
             records = context.imported([annotated.trajectory.id], self.name)
             for record in records:
@@ -114,7 +107,7 @@ class RoundsKind(ExportKind):
 def rounds_of(annotated: AnnotatedTrajectory, context: Context, *, edits: bool) -> Iterator[Rounds | Excluded]:
     """What a trajectory makes, and why answers are in nothing of it. `edits`: whether each rejected image needs one."""
     by_segment: dict[int, AggregatedReflection] = {}
-    for reflection in aggregate_reflections(annotated, context, READS):
+    for reflection in aggregate_reflections(annotated, context, WITH_EDIT):
         if isinstance(reflection, Excluded):
             yield reflection
         else:
@@ -124,7 +117,7 @@ def rounds_of(annotated: AnnotatedTrajectory, context: Context, *, edits: bool) 
     made = _rounds(annotated, by_segment, context, edits)
     used = by_segment.values() if isinstance(made, str) else [by_segment[each.segment] for each in made]
     people = tuple(person for about in used for person in about.people)
-    answers = tuple(answer for person in people for answer in answers_of(person, READS))
+    answers = tuple(answer for person in people for answer in answers_of(person, WITH_EDIT))
     yield Excluded(made, answers) if isinstance(made, str) else Rounds(tuple(made), answers, people)
 
 

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from datasets import Features, List, Value
 
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
-from annotations.export.formats.external_rows import (
-    ANNOTATED,
-    IMPORTED,
-    Restored,
-    hashes_of,
-    image_files,
-    row_of,
-    rows_of_pairs,
-)
-from annotations.export.kind import Context, Excluded, ExportKind, ExportRow
+from annotations.export.formats.external_rows import PairsKind, RowContent, hashes_of, image_files
+from annotations.export.kind import Context
 from annotations.export.labels.pair import Pair
-from annotations.export.labels.pairs import is_compared
-from annotations.schema.questions import Question
 from model.trajectory import Trajectory
 
 MESSAGE = List({"role": Value("string"), "content": Value("string")})
 NEGATIVE = " "  # the negative prompt of the published script
 
 
-class VerlDpo(ExportKind):
-    """One row per pair and criterion."""
-
+class VerlDpo(PairsKind):
     name = "verl_dpo"
     title = "Pairs for DPO in verl-omni"
     purpose = (
@@ -40,10 +26,6 @@ class VerlDpo(ExportKind):
         "checkpoint; its script adds them. Imported pairs that nobody else has answered are as they came, with images "
         "in the place of theirs."
     )
-    counted = (ANNOTATED, IMPORTED)
-    advice = "compare two drawings, choose the best of several, or rate two of a prompt"
-    forms = ("preference", "best", "ranking", "rating")
-    tasks = ("text-to-image",)
     features = Features(
         {
             "data_source": Value("string"),
@@ -63,35 +45,27 @@ class VerlDpo(ExportKind):
         }
     )
 
-    def reads(self, question: Question) -> bool:
-        return is_compared(question)
+    def values(self, annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> RowContent:
+        paths, files = image_files([pair.chosen.sha256, pair.rejected.sha256], context)
+        prompt = pair.chosen.trajectory.prompt
+        values: dict[str, Any] = {
+            "data_source": "aha-studio",
+            "prompt": [{"role": "user", "content": prompt}],
+            "negative_prompt": [{"role": "user", "content": NEGATIVE}],
+            "img_win": paths[0],
+            "img_lose": paths[1],
+            "win_score": 0.5 + pair.margin / 2,
+            "lose_score": 0.5 - pair.margin / 2,
+            "reward_model": {"style": pair.criterion, "ground_truth": prompt},
+            "extra_info": {
+                "split": "",
+                "index": annotated.number,
+                "raw_prompt": prompt,
+                "raw_negative_prompt": NEGATIVE,
+            },
+        }
+        return values, files
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        def of_record(record: dict[str, Any], other: Trajectory) -> Restored:
-            paths, files = image_files(hashes_of(annotated.trajectory, other), context)
-            return record | dict(zip(("img_win", "img_lose"), paths, strict=True)), files
-
-        return rows_of_pairs(self, annotated, context, of_record, lambda pair: _row(annotated, pair, context))
-
-
-def _row(annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> ExportRow:
-    paths, files = image_files([pair.chosen.sha256, pair.rejected.sha256], context)
-    prompt = pair.chosen.trajectory.prompt
-    values: dict[str, Any] = {
-        "data_source": "aha-studio",
-        "prompt": [{"role": "user", "content": prompt}],
-        "negative_prompt": [{"role": "user", "content": NEGATIVE}],
-        "img_win": paths[0],
-        "img_lose": paths[1],
-        "win_score": 0.5 + pair.margin / 2,
-        "lose_score": 0.5 - pair.margin / 2,
-        "reward_model": {"style": pair.criterion, "ground_truth": prompt},
-        "extra_info": {
-            "split": "",
-            "index": annotated.number,
-            "raw_prompt": prompt,
-            "raw_negative_prompt": NEGATIVE,
-        },
-    }
-    row = row_of(annotated, values, context, pair.people, answers=pair.answers, files=files)
-    return replace(row, trajectories=pair.trajectories)
+    def restored(self, first: Trajectory, second: Trajectory, record: dict[str, Any], context: Context) -> RowContent:
+        paths, files = image_files(hashes_of(first, second), context)
+        return record | dict(zip(("img_win", "img_lose"), paths, strict=True)), files

@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Features, List, Value
 
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
-from annotations.export.kind import Context, Excluded, ExportKind, ExportRow, in_order
+from annotations.export.kind import Context, Excluded, ExportKind, ExportRow, in_order, questions_of
 from annotations.schema.annotation import Answers
 from annotations.schema.forms.question_form import Feature
 from annotations.schema.forms.registry import FORMS
@@ -57,9 +57,9 @@ class AnswersKind(ExportKind):
         }
     )
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         trajectory = annotated.trajectory
-        questions = {g.project.id: {q.name: q for q in g.project.questions} for g in annotated.groups}
+        questions = questions_of(annotated)
         for annotation in in_order(annotated):
             annotator = context.pseudonym(annotation.annotator)
             about = {

@@ -9,12 +9,9 @@ from datasets import Features
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import Context, Excluded, ExportKind, ExportRow
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit
-from annotations.export.labels.aggregated_answers import with_unused_answers
 from annotations.export.labels.drawings import drawing_labels, is_drawn, speaks_of_drawings
 from annotations.export.labels.plans import READS as PLANS
 from annotations.schema.questions import Question
-
-NO_DRAWING = "about a plan whose drawing is not accepted, or an edited or given image"
 
 
 class DrawSft(ExportKind):
@@ -34,15 +31,13 @@ class DrawSft(ExportKind):
     forms = ("choice", "rating", "text", "preference", "facts")
     acts = ("decision",)
     tasks = ("text-to-image",)
+    unused = "about a plan whose drawing is not accepted, or an edited or given image"
     features = Features(DRAWING)
 
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question) or question.name in PLANS
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._made(annotated, context), NO_DRAWING)
-
-    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         labels, excluded = drawing_labels(annotated, context)
         yield from excluded
         for segment, label in labels.items():

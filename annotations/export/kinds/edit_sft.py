@@ -10,12 +10,9 @@ from datasets import Image as Picture
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import Context, Excluded, ExportKind, ExportRow, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, with_values
-from annotations.export.labels.aggregated_answers import with_unused_answers
 from annotations.export.labels.drawings import CODES, drawing_labels, is_drawn, speaks_of_drawings
 from annotations.schema.questions import Question
 from model.trajectory import Source
-
-NO_EDIT = "about a drawing that is no edit, or an image that was only judged"
 
 
 class EditSft(ExportKind):
@@ -32,15 +29,13 @@ class EditSft(ExportKind):
     forms = ("choice", "rating", "preference", "facts")
     acts = ("decision",)
     tasks = ("image-to-image",)
+    unused = "about a drawing that is no edit, or an image that was only judged"
     features = Features({**DRAWING, "source": Picture(), "source_codes": CODES})
 
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question)
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._made(annotated, context), NO_EDIT)
-
-    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         labels, excluded = drawing_labels(annotated, context)
         yield from excluded
         for segment, label in labels.items():

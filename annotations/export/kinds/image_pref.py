@@ -8,8 +8,8 @@ from datasets import Features, Value
 from datasets import Image as Picture
 
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
-from annotations.export.kind import PROVENANCE, Context, Excluded, ExportKind, ExportRow, png
-from annotations.export.labels.aggregated_answers import pseudonyms, with_unused_answers
+from annotations.export.kind import PROVENANCE, Context, Excluded, ExportedElsewhere, ExportKind, ExportRow, png
+from annotations.export.labels.aggregated_answers import pseudonyms
 from annotations.export.labels.drawings import CODES
 from annotations.export.labels.pair import Pair, PairExclusion
 from annotations.export.labels.pairs import is_compared, pairs
@@ -38,6 +38,7 @@ class ImagePref(ExportKind):
     forms = ("preference", "best", "ranking", "rating")
     acts = ("decision",)
     tasks = ("text-to-image",)
+    unused = PairExclusion.ALONE
     features = Features(
         {
             "prompt": Value("string"),
@@ -61,11 +62,11 @@ class ImagePref(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_compared(question)
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        made = (
-            _row(annotated, pair, context) if isinstance(pair, Pair) else pair for pair in pairs(annotated, context)
-        )
-        yield from with_unused_answers(self, annotated, made, PairExclusion.ALONE)
+    def make(
+        self, annotated: AnnotatedTrajectory, context: Context
+    ) -> Iterator[ExportRow | Excluded | ExportedElsewhere]:
+        for pair in pairs(annotated, context):
+            yield _row(annotated, pair, context) if isinstance(pair, Pair) else pair
 
 
 def _row(annotated: AnnotatedTrajectory, pair: Pair, context: Context) -> ExportRow:

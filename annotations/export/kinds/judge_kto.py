@@ -30,10 +30,10 @@ from annotations.export.labels.judge_targets import JudgeExclusion, JudgeTarget,
 from annotations.export.labels.reflections import READS, AggregatedReflection, aggregate_reflections
 from annotations.export.query import Aggregation
 from annotations.schema.annotation import Annotation
-from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES, Question
+from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample
 from model.reflection_text import own_words
-from model.trajectory import Origin
+from model.trajectory import Origin, origin_of
 
 CORRECTED = "verdict right, but the reason corrected and not rated"
 WRITTEN = "the reflection was written by a person, not by the model"
@@ -52,6 +52,7 @@ class JudgeKto(ExportKind):
     )
     counted = ("true", "false", "decided")
     advice = "submit annotations that say whether verdicts are right"
+    questions = READS
     forms = ("choice", "rating", "text")
     acts = ("decision",)
     tasks = ("image-text-to-text",)
@@ -69,10 +70,7 @@ class JudgeKto(ExportKind):
         }
     )
 
-    def reads(self, question: Question) -> bool:
-        return question.name in READS
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         for about in aggregate_reflections(annotated, context, READS):
             if isinstance(about, Excluded):
                 yield about
@@ -89,7 +87,7 @@ def _row(
     answers = tuple(answer for person in people for answer in answers_of(person, READS))
     reflection, trajectory = about.reflection, annotated.trajectory
     before = context_of(trajectory, about.segment)
-    if any(token.origin is Origin.PERSON for token in reflection.tokens):
+    if origin_of(reflection) is Origin.PERSON:
         return Excluded(WRITTEN, answers)
     if before is None:
         return Excluded(JudgeExclusion.CONTEXT, answers)

@@ -31,10 +31,10 @@ from annotations.export.labels.judge_targets import JudgeExclusion, JudgeTarget,
 from annotations.export.labels.reflections import READS, AggregatedReflection, aggregate_reflections
 from annotations.export.query import Query
 from annotations.schema.annotation import Annotation
-from annotations.schema.questions import REASON_CORRECTION, VERDICT_RIGHT, Question
+from annotations.schema.questions import REASON_CORRECTION, VERDICT_RIGHT
 from model.examples import JudgeExample
 from model.reflection_text import own_words
-from model.trajectory import Origin, Reflection
+from model.trajectory import Origin, Reflection, origin_of
 
 NOTHING_WORSE = "no other words about the same images that people hold worse"
 
@@ -63,6 +63,7 @@ class JudgePref(ExportKind):
     )
     counted = ("person", "sampled", "decided")  # who wrote what is chosen
     advice = "submit annotations that correct a reflection"
+    questions = READS
     forms = ("choice", "rating", "text")
     acts = ("verdict", "decision")
     tasks = ("image-text-to-text",)
@@ -83,10 +84,7 @@ class JudgePref(ExportKind):
         }
     )
 
-    def reads(self, question: Question) -> bool:
-        return question.name in READS
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         made = [
             row
             for about in aggregate_reflections(annotated, context, READS)
@@ -141,12 +139,12 @@ def _merged(wordings: list[RejectedWording]) -> list[RejectedWording]:
 
 def _models(annotated: AnnotatedTrajectory, about: AggregatedReflection) -> Iterator[RejectedWording]:
     """The reflection that was judged, and the one in whose place a person wrote it."""
-    yield RejectedWording(own_words(about.reflection), _origin(about.reflection))
+    yield RejectedWording(own_words(about.reflection), origin_of(about.reflection))
     branch_point = annotated.trajectory.parent
     if annotated.parent is not None and branch_point is not None and branch_point.segment == about.segment:
         before = dict(enumerate(annotated.parent.segments)).get(about.segment)  # an imported one may be shorter
-        if isinstance(before, Reflection) and before.finished and _origin(about.reflection) is Origin.PERSON:
-            yield RejectedWording(own_words(before), _origin(before))
+        if isinstance(before, Reflection) and before.finished and origin_of(about.reflection) is Origin.PERSON:
+            yield RejectedWording(own_words(before), origin_of(before))
 
 
 def _contradicted(
@@ -160,10 +158,6 @@ def _contradicted(
             target = judge_target(annotated.trajectory, person, about.rating, query.good)
             if isinstance(target, JudgeTarget):
                 yield RejectedWording(target.completion, target.origin, (person,))
-
-
-def _origin(reflection: Reflection) -> Origin:
-    return Origin.PERSON if any(token.origin is Origin.PERSON for token in reflection.tokens) else Origin.SAMPLED
 
 
 def _margin(about: AggregatedReflection, person: Annotation) -> float | None:

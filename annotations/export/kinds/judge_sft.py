@@ -31,7 +31,6 @@ from annotations.export.labels.reflections import WITH_EDIT, AggregatedReflectio
 from annotations.export.query import Aggregation
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import GOOD
-from annotations.schema.questions import Question
 from model.examples import JudgeExample
 from model.reflection_text import split_verdict
 from model.trajectory import Origin
@@ -53,6 +52,7 @@ class JudgeSft(ExportKind):
     )
     counted = ("person", "sampled", "yes", "no", "decided")
     advice = f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}"
+    questions = WITH_EDIT
     forms = ("choice", "rating", "text")
     acts = ("verdict", "decision")
     tasks = ("image-text-to-text",)
@@ -71,10 +71,7 @@ class JudgeSft(ExportKind):
         }
     )
 
-    def reads(self, question: Question) -> bool:
-        return question.name in WITH_EDIT
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         for reflection in aggregate_reflections(annotated, context, WITH_EDIT):
             if isinstance(reflection, Excluded):
                 yield reflection

@@ -47,7 +47,7 @@ class Ours(ExportKind):
         }
     )
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         trajectory = annotated.trajectory
         pngs = [context.picture(sha256) for sha256 in sorted(set(pictures_by_position(trajectory).values()))]
         groups = {(group.project.id, group.item, group.segment): group for group in annotated.groups}

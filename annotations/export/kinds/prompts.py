@@ -8,13 +8,12 @@ from datasets import Features, List, Value
 
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import MESSAGES, Context, Excluded, ExportKind, ExportRow, message
-from annotations.export.labels.aggregated_answers import pseudonyms, single_value, with_unused_answers
+from annotations.export.labels.aggregated_answers import pseudonyms, single_value
 from annotations.export.labels.plans import is_narrowed
 from annotations.export.labels.scores import DrawingScore, is_scored, scores
 from annotations.schema.questions import Question
 from model.world.language import PromptError, parse, write_group
 
-UNSCORED = "about no finished drawing"
 NOT_ASKED = "nobody answered about its drawings"
 
 
@@ -36,6 +35,7 @@ class Prompts(ExportKind):
     everything = True
     tasks = ("text-to-image",)
     trl = "GRPOTrainer"
+    unused = "about no finished drawing"
     features = Features(
         {
             "prompt": MESSAGES,
@@ -54,10 +54,7 @@ class Prompts(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_scored(question)
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._made(annotated, context), UNSCORED)
-
-    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         trajectory = annotated.trajectory
         if not annotated.groups and is_narrowed(context.query):
             yield Excluded(NOT_ASKED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from datasets import Features, List, Value
@@ -11,7 +12,6 @@ from datasets import Features, List, Value
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import IMAGES, Context, Excluded, ExportKind, ExportRow, answers_of, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit, with_values
-from annotations.export.labels.aggregated_answers import with_unused_answers
 from annotations.export.labels.drawings import CODES, DrawingLabel, drawing_labels, is_drawn, speaks_of_drawings
 from annotations.export.labels.judge_targets import JudgeTarget, context_of, is_rated_good, judge_target
 from annotations.export.labels.reflections import WITH_EDIT, aggregate_reflections
@@ -20,8 +20,6 @@ from annotations.schema.questions import EDIT, REASON_RATING, Question
 from model.reflection_text import first_verdict, own_words
 from model.templates import NO
 from model.trajectory import Image, Reflection, Trajectory
-
-NO_REDRAW = "no part of a redraw whose draft people reject and whose revision they accept"
 
 EQUAL = 1e-6
 
@@ -53,6 +51,7 @@ class RedrawSft(ExportKind):
     forms = ("choice", "rating", "text", "preference", "facts")
     acts = ("verdict", "decision")
     tasks = ("image-to-image",)
+    unused = "no part of a redraw whose draft people reject and whose revision they accept"
     features = Features(
         {
             **DRAWING,
@@ -67,25 +66,19 @@ class RedrawSft(ExportKind):
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question) or question.name in WITH_EDIT
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, _redraws(annotated, context), NO_REDRAW)
-
-
-def _redraws(annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-    trajectory = annotated.trajectory
-    labels, _ = drawing_labels(annotated, context)
-    drawings = [at for at, each in enumerate(trajectory.segments) if is_drawn(each) and not is_edit(annotated)]
-    for draft, revision in zip(drawings, drawings[1:], strict=False):
-        rejected, accepted = labels.get(draft), labels.get(revision)
-        at = next(
-            (place for place in range(draft, revision) if isinstance(trajectory.segments[place], Reflection)), None
-        )
-        before = None if at is None else context_of(trajectory, at)
-        if rejected is None or rejected.accepted is not False or accepted is None or at is None or before is None:
-            continue
-        said = _said(annotated, at, context)
-        if first_verdict(said.text) == NO and accepted.accepted:
-            yield _row(annotated, (rejected, accepted, revision), said, before, context)
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+        segments = annotated.trajectory.segments
+        labels, _ = drawing_labels(annotated, context)
+        drawings = [at for at, each in enumerate(segments) if is_drawn(each) and not is_edit(annotated)]
+        for draft, revision in pairwise(drawings):
+            rejected, accepted = labels.get(draft), labels.get(revision)
+            at = next((at for at in range(draft, revision) if isinstance(segments[at], Reflection)), None)
+            before = None if at is None else context_of(annotated.trajectory, at)
+            if rejected is None or rejected.accepted is not False or accepted is None or at is None or before is None:
+                continue
+            said = _said(annotated, at, context)
+            if first_verdict(said.text) == NO and accepted.accepted:
+                yield _row(annotated, (rejected, accepted, revision), said, before, context)
 
 
 def _said(annotated: AnnotatedTrajectory, segment: int, context: Context) -> Said:

@@ -18,14 +18,12 @@ from annotations.export.kind import (
     png,
     provenance,
 )
-from annotations.export.labels.aggregated_answers import pseudonyms, single_value, with_unused_answers
+from annotations.export.labels.aggregated_answers import pseudonyms, single_value
 from annotations.export.labels.pair import Pair
 from annotations.export.labels.pairs import is_compared, pairs
 from annotations.export.labels.scores import DrawingScore, is_scored, scores
 from annotations.schema.questions import Question
 from model.trajectory import Image
-
-UNSCORED = "about no finished drawing"
 
 
 class Reward(ExportKind):
@@ -46,6 +44,7 @@ class Reward(ExportKind):
     forms = ("choice", "rating", "preference", "best", "ranking", "facts")
     acts = ("decision",)
     tasks = ("image-to-text",)
+    unused = "about no finished drawing"
     features = Features(
         {
             "type": Value("string"),
@@ -65,10 +64,7 @@ class Reward(ExportKind):
     def reads(self, question: Question) -> bool:
         return is_scored(question) or is_compared(question)
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._made(annotated, context), UNSCORED)
-
-    def _made(
+    def make(
         self, annotated: AnnotatedTrajectory, context: Context
     ) -> Iterator[ExportRow | Excluded | ExportedElsewhere]:
         for score in scores(annotated, context, each=True):

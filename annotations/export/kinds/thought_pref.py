@@ -23,13 +23,13 @@ from annotations.export.kind import (
     answers_of,
     message,
 )
-from annotations.export.labels.aggregated_answers import pseudonyms, with_unused_answers
+from annotations.export.labels.aggregated_answers import pseudonyms
 from annotations.export.labels.drawings import drawing_labels
-from annotations.export.labels.plans import READS, Plan, PlanSource, conversation, origin_of, plans
+from annotations.export.labels.plans import READS, Plan, PlanSource, conversation, plans
 from annotations.export.query import Aggregation
 from annotations.schema.annotation import Annotation
-from annotations.schema.questions import THOUGHT_CORRECTION, Question
-from model.trajectory import Thought
+from annotations.schema.questions import THOUGHT_CORRECTION
+from model.trajectory import Thought, origin_of
 
 SAME = "nothing else was written at this place that people hold worse"
 NO_PARENT = "the drawing that the branch continues was deleted"
@@ -49,11 +49,13 @@ class ThoughtPref(ExportKind):
     )
     counted = ("correction", "branch", "decided")
     advice = "correct plans"
+    questions = READS
     forms = ("rating", "text")
     acts = ("plan", "branch", "decision")
     everything = True
     tasks = ("text-generation",)
     trl = "DPOTrainer"
+    unused = SAME
     features = Features(
         {
             "prompt": MESSAGES,
@@ -68,13 +70,7 @@ class ThoughtPref(ExportKind):
         }
     )
 
-    def reads(self, question: Question) -> bool:
-        return question.name in READS
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
-        yield from with_unused_answers(self, annotated, self._made(annotated, context), SAME)
-
-    def _made(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         drawings, _ = drawing_labels(annotated, context)
         excluded: list[Excluded] = []
         used: set[Answer] = set()

@@ -11,7 +11,6 @@ from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Exclu
 from annotations.export.labels.aggregated_answers import pseudonyms
 from annotations.export.labels.drawings import drawing_labels
 from annotations.export.labels.plans import READS, Plan, conversation, plans
-from annotations.schema.questions import Question
 
 
 class ThoughtSft(ExportKind):
@@ -29,6 +28,7 @@ class ThoughtSft(ExportKind):
     )
     counted = ("correction", "rating", "branch", "decided")
     advice = "correct plans, or rate them good"
+    questions = READS
     forms = ("rating", "text")
     acts = ("plan", "branch", "decision")
     everything = True  # branches that nobody was asked about
@@ -47,10 +47,7 @@ class ThoughtSft(ExportKind):
         }
     )
 
-    def reads(self, question: Question) -> bool:
-        return question.name in READS
-
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         drawings, _ = drawing_labels(annotated, context)
         for plan in plans(annotated, context, drawings):
             yield plan if isinstance(plan, Excluded) else _row(annotated, plan, context)

@@ -12,8 +12,18 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
-from annotations.export.kind import IMAGES, MESSAGES, Context, Excluded, ExportKind, ExportRow, answers_of, in_order
+from annotations.export.annotated_trajectories import AnnotatedTrajectory
+from annotations.export.kind import (
+    IMAGES,
+    MESSAGES,
+    Context,
+    Excluded,
+    ExportKind,
+    ExportRow,
+    answers_of,
+    in_order,
+    questions_of,
+)
 from annotations.export.labels.aggregated_answers import single_value
 from annotations.export.labels.drawings import RUNS, runs
 from annotations.export.labels.plans import conversation, is_narrowed
@@ -121,7 +131,7 @@ class TrajectoryKind(ExportKind):
     def reads(self, question: Question) -> bool:
         return True
 
-    def rows(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
+    def make(self, annotated: AnnotatedTrajectory, context: Context) -> Iterator[ExportRow | Excluded]:
         trajectory = annotated.trajectory
         if not annotated.groups and not annotated.skipped and not annotated.flags and is_narrowed(context.query):
             yield Excluded(NOT_ASKED)
@@ -205,14 +215,14 @@ def _said(annotated: AnnotatedTrajectory, context: Context) -> dict[str, list[di
     columns: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("verdicts", "regions", "words", "tags", "answers", "skips")
     }
-    by_project = {group.project.id: _questions(group) for group in annotated.groups}
+    questions = questions_of(annotated)
     for annotation in in_order(annotated):
         who = {"segment": annotation.segment, "annotator": context.pseudonym(annotation.annotator)}
         decided = {"decided": annotation.decision is not None}
         if (verdict := _verdict(annotated.trajectory, annotation)) is not None:
             columns["verdicts"].append(who | decided | verdict)
         for name, value in Answers(annotation.answers).to_dict().items():
-            question = by_project[annotation.project].get(name)
+            question = questions[annotation.project].get(name)
             about = who | decided | {"project": annotation.project, "question": name, "seconds": annotation.seconds}
             about |= {"form": question and question.form.name, "value": json.dumps(value, ensure_ascii=False)}
             columns["answers"].append(about)
@@ -237,10 +247,6 @@ def _flag(flag: Flag, context: Context) -> dict[str, str | None]:
         "answer": flag.answer,
         "answered_by": flag.answered_by and context.pseudonym(flag.answered_by),
     }
-
-
-def _questions(group: AnswerGroup) -> dict[str, Question]:
-    return {question.name: question for question in group.project.questions}
 
 
 def _verdict(trajectory: Trajectory, annotation: Annotation) -> dict[str, Any] | None:

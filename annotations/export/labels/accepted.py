@@ -11,8 +11,8 @@ from datasets import Value
 from annotations.export.annotated_trajectories import AnnotatedTrajectory
 from annotations.export.kind import PROVENANCE, Context, Excluded, ExportRow, png
 from annotations.export.labels.drawings import CODES, RUNS, DrawingLabel, drawing_labels, exclusion_of, runs
-from annotations.export.labels.plans import Plan, PlanSource, origin_of, plans
-from model.trajectory import Image, Source, Thought
+from annotations.export.labels.plans import Plan, PlanSource, plans
+from model.trajectory import Image, Source, Thought, origin_of
 
 COUNTED = ("with a thought", "decided")
 DRAWING = {

@@ -12,17 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.export.aggregate.votes import Votes, vote
-from annotations.export.annotated_trajectories import AnnotatedTrajectory, AnswerGroup
-from annotations.export.kind import (
-    Answer,
-    Context,
-    Excluded,
-    ExportedElsewhere,
-    ExportKind,
-    ExportRow,
-    answers_of,
-    in_order,
-)
+from annotations.export.annotated_trajectories import AnswerGroup
+from annotations.export.kind import Answer, Context, Excluded
 from annotations.export.query import Aggregation, Query
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.question_form import QuestionForm
@@ -134,23 +125,3 @@ def single_value(values: Iterable[Any]) -> Any:
 
 def pseudonyms(people: Sequence[Annotation], context: Context) -> tuple[str, ...]:
     return tuple(dict.fromkeys(context.pseudonym(person.annotator) for person in people))
-
-
-def with_unused_answers(
-    kind: ExportKind,
-    annotated: AnnotatedTrajectory,
-    made: Iterable[ExportRow | Excluded | ExportedElsewhere],
-    reason: str,
-) -> Iterator[ExportRow | Excluded]:
-    """What was made, and under `reason` the answers that the kind reads and that are in nothing of it."""
-    used: set[Answer] = set()
-    for row in made:
-        used.update(row.answers)
-        if not isinstance(row, ExportedElsewhere):
-            yield row
-    read = {group.project.id: {q.name for q in group.project.questions if kind.reads(q)} for group in annotated.groups}
-    for annotation in in_order(annotated):
-        names = sorted(read[annotation.project])
-        rest = tuple(answer for answer in answers_of(annotation, names) if answer not in used)
-        if rest:
-            yield Excluded(reason, rest)

@@ -17,7 +17,7 @@ from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample, is_number
 from model.reflection_text import own_words, sentence
-from model.trajectory import Image, Origin, Reflection, Source, Trajectory
+from model.trajectory import Image, Origin, Reflection, Source, Trajectory, origin_of
 
 DEFAULT_RATING = Rating()
 GOOD_SHARE = 0.75  # of a rating's scale
@@ -79,9 +79,7 @@ def judge_target(
         return JudgeExclusion.NO_CORRECTION
     if not is_rated_good(rating, annotation.answers.get(REASON_RATING), good):
         return JudgeExclusion.LOW_RATING
-    written = any(token.origin is Origin.PERSON for token in reflection.tokens)
-    origin = Origin.PERSON if written else Origin.SAMPLED
-    return JudgeTarget(segment, own_words(reflection), origin, *context, edit=edit)
+    return JudgeTarget(segment, own_words(reflection), origin_of(reflection), *context, edit=edit)
 
 
 def judge_example(

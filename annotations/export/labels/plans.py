@@ -25,7 +25,7 @@ from annotations.schema.annotation import Annotation
 from annotations.schema.questions import THOUGHT_CORRECTION, THOUGHT_RATING
 from model.reflection_text import own_words
 from model.templates import CHECK_TEXT, CONNECT_TEXT
-from model.trajectory import Image, Origin, Reflection, Source, Thought, Trajectory
+from model.trajectory import Image, Origin, Reflection, Source, Thought, Trajectory, origin_of
 
 READS = (THOUGHT_RATING, THOUGHT_CORRECTION)
 
@@ -43,7 +43,6 @@ class PlanExclusion(StrEnum):
     """Why what was said of a plan makes none to learn."""
 
     BAD = "the plan is bad, and nobody wrote a better one"
-    NO_THOUGHT = "about something else than a plan"
     DRAWING = "the drawing made from the plan was rejected"
 
 
@@ -161,11 +160,6 @@ def _says_the_same(person: Annotation, decision: Annotation) -> bool:
 def is_narrowed(query: Query) -> bool:
     """Whether a query asks for answers of some people, projects or days, so that what nobody answered is not meant."""
     return bool(query.projects or query.annotators or query.since or query.until)
-
-
-def origin_of(segment: Thought | Reflection) -> Origin:
-    """A person's where one wrote any of its tokens."""
-    return Origin.PERSON if any(token.origin is Origin.PERSON for token in segment.tokens) else Origin.SAMPLED
 
 
 def drawing_after(trajectory: Trajectory, segment: int) -> int | None:
