@@ -115,7 +115,7 @@ class ThoughtExample:
             )
         before = [part for part in parts if part.message > 1]
         earlier = [EarlierImage(*each) for each in planned(before, images[sources:])]
-        completion = only_text("completion", row["completion"]).strip()
+        completion = only_text(row["completion"]).strip()
         if not completion:
             raise MessageError("the completion has no words, wanted a plan")
         texts = [text for each in earlier for text in (each.thought or "", each.reflection)]
@@ -252,7 +252,7 @@ def _is_plan(row: Mapping[str, Any], completion: Any) -> bool:
     """Whether a completion answers the user's words by a plan: what else follows them is a verdict on a picture. A
     picture among these words may be there to be judged or to be edited: a plan of the edit has its `source` told."""
     try:
-        parts, answer = flattened("prompt", row.get("prompt")), only_text("completion", completion)
+        parts, answer = flattened("prompt", row.get("prompt")), only_text(completion)
     except MessageError:
         return False
     last = parts[-1]
@@ -326,7 +326,7 @@ def _images(value: Any) -> tuple[bytes, ...]:
 
 
 def _completion(value: Any) -> str:
-    completion = only_text("completion", value)
+    completion = only_text(value)
     check_verdict("a completion", completion)
     return completion
 

@@ -169,10 +169,11 @@ def planned(parts: list[MessagePart], images: Sequence[bytes]) -> Iterator[tuple
         raise MessageError(f"the prompt ends with what was {state}; wanted a plan to follow it")
 
 
-def only_text(column: str, value: Any) -> str:
-    parts = flattened(column, value)
+def only_text(value: Any) -> str:
+    """The text of a completion."""
+    parts = flattened("completion", value)
     if any(part.role != "assistant" or part.text is None or part.message != 1 for part in parts):
-        raise MessageError(f"the {column} is more than one message of the assistant's text; wanted that alone")
+        raise MessageError("the completion is more than one message of the assistant's text; wanted that alone")
     return "".join(part.text or "" for part in parts)
 
 

@@ -175,12 +175,12 @@ def activate(store: Store, name: str, *, by: str = COMMAND_LINE) -> Person:
         return _changed(session, name, deactivated_at=None)
 
 
-def set_password(store: Store, name: str, password: str, *, by: str = COMMAND_LINE) -> Person:
+def set_password(store: Store, name: str, password: str) -> Person:
     """Another password; whoever has signed in with the old one is signed out."""
     hashed = hash_of(password)
     with store.database.writing() as session:
         end_all(session, store, name)
-        record(session, name, "password", by=by, at=store.clock())
+        record(session, name, "password", by=COMMAND_LINE, at=store.clock())
         return _changed(session, name, password_hash=hashed)
 
 

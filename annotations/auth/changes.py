@@ -29,9 +29,9 @@ def record(session: Session, person: str, act: str, *, by: str, at: datetime, de
     session.execute(insert(AccountChangeRow).values(**values))
 
 
-def account_changes(store: Store, limit: int = 50) -> list[AccountChange]:
-    """The newest first."""
+def account_changes(store: Store) -> list[AccountChange]:
+    """The fifty newest, newest first."""
     row = AccountChangeRow
     with store.database.reading() as session:
-        rows = session.scalars(select(row).order_by(row.id.desc()).limit(limit)).all()
+        rows = session.scalars(select(row).order_by(row.id.desc()).limit(50)).all()
         return [AccountChange(each.created_at, each.changed_by, each.person, each.act, each.detail) for each in rows]

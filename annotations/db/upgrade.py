@@ -85,10 +85,10 @@ def upgrade_server(url: URL, migrations: Path = MIGRATIONS) -> None:
             raise MigrationError(f"{postgres.shown(url)} was not migrated: {error}; it is unchanged") from error
 
 
-def server_revisions(url: URL, migrations: Path = MIGRATIONS) -> tuple[str | None, str]:
+def server_revisions(url: URL) -> tuple[str | None, str]:
     """The revision of the tables of a PostgreSQL database and the newest one known. Raises as `upgrade_server`."""
     with _server_transaction(url) as connection:
-        return _revisions(connection, postgres.shown(url), migrations)
+        return _revisions(connection, postgres.shown(url), MIGRATIONS)
 
 
 @contextmanager

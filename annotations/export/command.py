@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import get_token
 
 from annotations.db.engine import default_directory, default_pictures, default_url
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, ExportError
 from annotations.export.changes import changes
 from annotations.export.exporter import export
 from annotations.export.push import push
-from annotations.export.query import Aggregation, Query, Split
+from annotations.export.query import Aggregation, Query, Split, moment
 from annotations.export.registry import KINDS
 from annotations.store.store import open_store_for_reading
 
@@ -116,10 +116,9 @@ def query_of(arguments: argparse.Namespace) -> Query:
 
 def _moment(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no moment; wanted 2026-11-29 or 2026-11-29T12:00") from None
+        return moment(text)
+    except ExportError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _split(text: str) -> Split:

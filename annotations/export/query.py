@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -91,6 +91,15 @@ class Query:
 
 
 EVERYTHING = Query()
+
+
+def moment(text: str) -> datetime:
+    """A day or a moment (ISO 8601) in UTC, which it is where it names no time zone. Raises ExportError."""
+    try:
+        made = datetime.fromisoformat(text)
+        return made.replace(tzinfo=UTC) if made.tzinfo is None else made.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ExportError(f"“{text[:40]}” is no day; write it as 2026-11-29, or as 2026-11-29T12:00") from None
 
 
 def _plain(value: Any) -> Any:

@@ -75,11 +75,10 @@ def made_elsewhere(
     *,
     checkpoint: str | None,
     reflection: Reflection | None = None,
-    created_at: str = "",
 ) -> Trajectory:
     """A picture by its hash, drawn by another model, and what was said of it. Raises RowProblem without a prompt."""
     segments = (Image((), picture), *([reflection] if reflection else ()))
-    return trajectory_of(prompt, segments, checkpoint=checkpoint, created_at=created_at)
+    return trajectory_of(prompt, segments, checkpoint=checkpoint)
 
 
 def trajectory_of(

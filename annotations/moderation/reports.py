@@ -58,8 +58,8 @@ def dismiss(store: Store, trajectory_ids: Sequence[str], *, by: str) -> None:
             session.execute(insert(ReportRow), rows)
 
 
-def open_reports(store: Store, limit: int = 100) -> list[Reported]:
-    """Visible drawings, the last reported first."""
+def open_reports(store: Store) -> list[Reported]:
+    """At most a hundred visible drawings, the last reported first."""
     row, drawing = ReportRow, TrajectoryRow
     query = select(row, drawing.prompt, drawing.cover).join(drawing, drawing.id == row.trajectory_id)
     with store.database.reading() as session:
@@ -70,4 +70,4 @@ def open_reports(store: Store, limit: int = 100) -> list[Reported]:
                 notes = (*(before.notes if before else ()), *([each.note] if each.note else []))
                 times = 1 + (before.times if before else 0)
                 listed[each.trajectory_id] = Reported(each.trajectory_id, prompt, cover, times, notes, each.created_at)
-    return [*listed.values()][::-1][:limit]
+    return [*listed.values()][::-1][:100]

@@ -52,10 +52,10 @@ def show_again(store: Store, ids: Collection[str]) -> None:
     store.hidden += 1
 
 
-def withheld(store: Store, limit: int = 100) -> list[TrajectorySummary]:
-    """What is hidden and can be shown again, the last hidden first."""
+def withheld(store: Store) -> list[TrajectorySummary]:
+    """What is hidden and can be shown again, the last hundred, the last hidden first."""
     query = select(*SUMMARY_COLUMNS).join(DeletionRow, DeletionRow.trajectory_id == TrajectoryRow.id)
-    query = query.where(DeletionRow.restores.is_not(None)).order_by(DeletionRow.id.desc()).limit(limit)
+    query = query.where(DeletionRow.restores.is_not(None)).order_by(DeletionRow.id.desc()).limit(100)
     with store.database.reading() as session:
         return [summary_of(row._asdict()) for row in session.execute(query)]
 

@@ -130,9 +130,3 @@ def restore_revision(store: Store, revision: int, *, key: str = "", by: str = ""
     restored = [replace(old, key=key, seconds=0.0, id=None, created_at=None)]
     [again] = decide(store, old.item, old.annotator, restored, restored=(revision, by))
     return again
-
-
-def last_decisions(annotations: Sequence[Annotation]) -> dict[tuple[int | None, int | None], Annotation]:
-    """What was decided last about each item and segment, among these annotations."""
-    ordered = sorted((a for a in annotations if a.decision is not None), key=lambda a: a.id)
-    return {(a.item, a.segment): a for a in ordered}

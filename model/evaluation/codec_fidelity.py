@@ -10,17 +10,19 @@ from model.decoding.load_for_inference import open_checkpoint
 from model.world.scene import random_scene, render
 from model.world.verifier import Reading, read
 
+AT_ONCE = 25  # scenes
+
 
 def fidelity(checkpoints: Mapping[str, str], count: int) -> dict[str, dict[str, float]]:
     """`read_back` of `count` scenes for every checkpoint, by what it is to be called. Raises CheckpointError."""
     return {name: read_back(open_checkpoint(source), count) for name, source in checkpoints.items()}
 
 
-def read_back(janus: Janus, count: int, batch: int = 25) -> dict[str, float]:
+def read_back(janus: Janus, count: int) -> dict[str, float]:
     """Of random scenes, after encode → decode: the share the verifier reads identically, PSNR in dB."""
     rng, right, errors = random.Random("read back"), 0, []
-    for start in range(0, count, batch):
-        scenes = [random_scene(rng, rng.randint(1, 6)) for _ in range(min(batch, count - start))]
+    for start in range(0, count, AT_ONCE):
+        scenes = [random_scene(rng, rng.randint(1, 6)) for _ in range(min(AT_ONCE, count - start))]
         images = np.stack([render(scene) for scene in scenes])
         drawn = janus.decode(janus.encode(images))
         right += sum(read(image) == Reading(scene.items) for image, scene in zip(drawn, scenes, strict=True))

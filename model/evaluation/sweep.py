@@ -25,9 +25,9 @@ from model.world.splits import GENEVAL, HARD, sample_training
 ROWS = ("first draft", "final image", "verdict, balanced")
 
 
-def development_prompts(count: int, seed: int = 0) -> list[Description]:
+def development_prompts(count: int) -> list[Description]:
     """Training prompts of every category in turn."""
-    rng, categories = random.Random(f"development {seed}"), GENEVAL + HARD
+    rng, categories = random.Random("development 0"), GENEVAL + HARD
     return [sample_training(rng, categories[i % len(categories)]) for i in range(count)]
 
 

@@ -153,9 +153,9 @@ def prompts_in(folder: Path, *kinds: str) -> Iterator[str]:
                 yield words
 
 
-def rows_from(janus: Janus, examples: Sequence[Any], row_format: RowFormat, bounds: RowBounds = RowBounds()) -> Rows:
+def rows_from(janus: Janus, examples: Sequence[Any], row_format: RowFormat) -> Rows:
     """Examples that are in memory, checked. Raises DataError, which names the first bad one."""
-    rows = Rows(lambda example: row_format.build(janus, example, bounds))
+    rows = Rows(lambda example: row_format.build(janus, example, RowBounds()))
     for number, example in enumerate(examples, start=1):
         try:
             rows.build(example)

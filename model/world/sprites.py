@@ -110,9 +110,9 @@ _SHEET = """
 """
 
 
-def _cut(sheet: str) -> dict[str, np.ndarray]:
+def _cut() -> dict[str, np.ndarray]:
     """The sheet as one (16, 16) array of tones per noun: 0 background, 1 main, 2 shade."""
-    rows = [line.split() for line in sheet.split("\n") if line]
+    rows = [line.split() for line in _SHEET.split("\n") if line]
     tones = {}
     for number, noun in enumerate(NOUNS):
         band, place = divmod(number, 4)
@@ -121,7 +121,7 @@ def _cut(sheet: str) -> dict[str, np.ndarray]:
     return tones
 
 
-TONES: dict[str, np.ndarray] = _cut(_SHEET)
+TONES: dict[str, np.ndarray] = _cut()
 
 
 def sprite(noun: str, colour: str) -> np.ndarray:

@@ -50,5 +50,5 @@ def resolve_session(
     if chosen is None and not strict and projects:
         chosen = projects[0]
     if chosen is None:
-        raise gr.Error("There is no such project that is open to you. Load the page again.", print_exception=False)
+        raise gr.Error("There is no such project that is open to you. Load the page again.")
     return PageSession(who, request.session_hash or "", AnnotatorInProject(store, counts, who.name, chosen))

@@ -88,7 +88,7 @@ class _Endpoints:
             source = generator.backend.read_source(content, task)
             seed = chosen_seed(seed, False)
         except (OSError, ValueError) as error:
-            raise gr.Error(redact_paths(error), print_exception=False) from error
+            raise gr.Error(redact_paths(error)) from error
         owner = owner_name(self._settings)
         events = generator.stream(words, seed, 1, owner=owner, task=task, source=source)
         run = ""
@@ -162,7 +162,7 @@ def _errors_as_gradio(events: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from events
     except (RequestError, QueueFull, LimitError, AnnotationsError) as error:
-        raise gr.Error(redact_paths(error), print_exception=False) from error
+        raise gr.Error(redact_paths(error)) from error
 
 
 def _or_error(get: Callable[[], Any]) -> Any:
@@ -170,4 +170,4 @@ def _or_error(get: Callable[[], Any]) -> Any:
     try:
         return get()
     except (AnnotationsError, CheckpointError, RequestError) as error:
-        raise gr.Error(redact_paths(error), print_exception=False) from error
+        raise gr.Error(redact_paths(error)) from error

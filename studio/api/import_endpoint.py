@@ -60,7 +60,7 @@ def build(store: Store, settings: Settings) -> None:
                 new_items = item_sources.add(store, target, store.imported(report.batch)).new
             return report.to_dict() | {"items": new_items}
         except (AnnotationsError, FillingError) as error:
-            raise gr.Error(redact_paths(error), print_exception=False) from error
+            raise gr.Error(redact_paths(error)) from error
 
     gr.api(import_records, concurrency_limit=1)
 

@@ -58,7 +58,7 @@ def require(role: Role, request: gr.Request | None, settings: Settings, store: S
     """Who is asking, if that is somebody in this role or a higher one. Raises gr.Error."""
     who = identity_of(request, settings, store)
     if not who.may(role):
-        raise gr.Error(refusal(who, role), print_exception=False)
+        raise gr.Error(refusal(who, role))
     return who
 
 

@@ -59,7 +59,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             return chosen_seed(seed, new_seed), *RUNNING
         except RequestError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(str(error)) from error
 
     def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request, *, insist: bool = False):
         try:

@@ -8,7 +8,6 @@ import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +19,12 @@ from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import Manifest, trajectories_of
 from annotations.export.preview import survey
 from annotations.export.push import push
-from annotations.export.query import EVERYTHING, SHARES, Aggregation, Query, Split
+from annotations.export.query import EVERYTHING, SHARES, Aggregation, Query, Split, moment
 from annotations.export.registry import KINDS
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import identity_of, require
+from studio.components.page_options import unchanged
 from studio.components.render import escaped
 from studio.datasets import rows_table
 from studio.inference.served_copies import EXPORTS, served_folder
@@ -62,13 +62,14 @@ class ExportForm(NamedTuple):
         if self.kind not in KINDS:
             raise ExportError(f"“{self.kind}” is no kind of data set; choose one of the menu")
         thresholds = {name: getattr(self, name) for name in SHARES}
+        since, until = (moment(day.strip()) if day and day.strip() else None for day in (self.since, self.until))
         return Query(
             projects=tuple(map(str, self.projects or ())),
             annotators=tuple(map(str, self.annotators or ())),
             checkpoints=tuple(map(str, self.checkpoints or ())),
             categories=tuple(map(str, self.categories or ())),
-            since=_moment(self.since),
-            until=_moment(self.until),
+            since=since,
+            until=until,
             aggregation=AGGREGATIONS.get(self.aggregation, Aggregation.MAJORITY),
             own_words=bool(self.own_words),
             splits=(Split("validation", self.held_out / 100),) if self.held_out else (),
@@ -129,7 +130,7 @@ class DatasetsHandlers:
             query = form.query()
             held = survey(self.store, form.kind, query, lambda: time.monotonic() > end, first=rows_table.SHOWN)
         except AnnotationsError as error:
-            return f'<p class="export-error" role="alert">{escaped(redact_paths(error))}</p>', ""
+            return rows_table.error_html(redact_paths(error)), ""
         rows = rows_table.rows_html([row.values for row in held.first], held.rows)
         return rows_table.survey_html(KINDS[form.kind], held), rows
 
@@ -145,7 +146,7 @@ class DatasetsHandlers:
         try:
             self.jobs.start(form.kind, form.query())
         except AnnotationsError as error:
-            return f'<p class="export-error" role="alert">{escaped(redact_paths(error))}</p>', gr.skip(), gr.skip()
+            return rows_table.error_html(redact_paths(error)), gr.skip(), gr.skip()
         return rows_table.progress_html(self.jobs.progress), gr.Timer(active=True), gr.update(visible=True)
 
     def stop(self, request: gr.Request) -> None:
@@ -159,11 +160,7 @@ class DatasetsHandlers:
         told = rows_table.progress_html(progress)
         if progress.running:
             return told, *(gr.skip(),) * (2 + len(DatasetsView._fields))
-        shown = (
-            DatasetsView(*(gr.skip(),) * len(DatasetsView._fields))
-            if progress.error
-            else self._shown(progress.name or None)
-        )
+        shown = unchanged(DatasetsView) if progress.error else self._shown(progress.name or None)
         return told, *self._waiting(), *shown
 
     def choose(self, name: str | None, request: gr.Request) -> DatasetsView:
@@ -175,34 +172,35 @@ class DatasetsHandlers:
         """Send an export to the Hub; what came of it, and an empty field in place of the token, which nobody keeps."""
         require(Role.ADMIN, request, self.settings, self.store)
         if name not in exports_of(self.store):
-            return '<p class="export-error" role="alert">Export first, then push it.</p>', ""
+            return rows_table.error_html("Export first, then push it."), ""
         try:
             folder = folder_of(self.store) / name
             if why := deleted(self.store, folder, exports_of(self.store)[name]):
                 raise ExportError(why)
             address = push(folder, repository, token)
         except (AnnotationsError, OSError, ValueError) as error:
-            return f'<p class="export-error" role="alert">{escaped(redact_paths(error))}</p>', ""
+            return rows_table.error_html(redact_paths(error)), ""
         return f'<p>Pushed to <a href="{escaped(address)}" rel="noopener">{escaped(address)}</a>, private.</p>', ""
 
     def _shown(self, name: str | None) -> DatasetsView:
         made = exports_of(self.store)
         menu = gr.update(choices=[(rows_table.title(m), n) for n, m in made.items()], value=name, visible=len(made) > 1)
+        nothing = unchanged(DatasetsView, chosen=menu, block=gr.update(visible=False), note="")
         if name not in made:
-            return _nothing("")._replace(chosen=menu, block=gr.update(visible=False))
+            return nothing
         folder, manifest = folder_of(self.store) / name, made[name]
         try:
             if why := deleted(self.store, folder, manifest):
-                return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
+                return nothing._replace(note=escaped(why))
             rows = rows_table.rows_html(rows_table.rows_of_export(folder, manifest), manifest.examples)
             packed = zip_of(folder, manifest)
             if why := deleted(self.store, folder, manifest):  # while it was packed
                 Path(packed).unlink(missing_ok=True)
-                return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
+                return nothing._replace(note=escaped(why))
         except (OSError, ValueError, StopIteration, pa.ArrowInvalid) as error:
             problem = f"{folder.name} cannot be read and packed: {redact_paths(error)}."
             told = f"{problem} Export again, or make room where the disk is full."
-            return _nothing(told)._replace(chosen=menu)
+            return unchanged(DatasetsView, chosen=menu, note=escaped(told))
         return DatasetsView(
             chosen=menu,
             block=gr.update(visible=True),
@@ -244,19 +242,3 @@ def zip_of(folder: Path, manifest: Manifest) -> str:
 def _menu(choices: Sequence[Any]) -> Any:
     """The choices of a filter; a filter among fewer than two is not shown."""
     return gr.update(choices=list(choices), visible=len(choices) > 1)
-
-
-def _moment(value: str) -> datetime | None:
-    """Of a day as it is typed. Raises ExportError."""
-    if not value or not value.strip():
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise ExportError(f"“{value.strip()[:40]}” is no day; write it as 2026-11-29") from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _nothing(note: str) -> DatasetsView:
-    """Everything as it is, and a line that says why."""
-    return DatasetsView(*[gr.skip()] * (len(DatasetsView._fields) - 1), note=escaped(note))

@@ -77,7 +77,11 @@ def progress_html(progress: ExportProgress) -> str:
             f"{escaped(KINDS[progress.kind].title)}: {progress.done:,} of {progress.total:,} drawings. "
             "It goes on when this page is closed.</label>"
         )
-    return f'<p class="export-error" role="alert">{escaped(progress.error)}</p>' if progress.error else ""
+    return error_html(progress.error) if progress.error else ""
+
+
+def error_html(words: str) -> str:
+    return f'<p class="export-error" role="alert">{escaped(words)}</p>'
 
 
 def manifest_html(manifest: Manifest) -> str:

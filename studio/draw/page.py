@@ -195,7 +195,7 @@ def own_numbers(checkpoints: Checkpoints, checkpoint: str, plans: bool) -> tuple
     try:
         own = _own(checkpoints.named(checkpoint), plan_first=plans)
     except CheckpointError as error:
-        raise gr.Error(redact_paths(error), print_exception=False) from error
+        raise gr.Error(redact_paths(error)) from error
     return own.guidance, own.temperature, checkpoint
 
 

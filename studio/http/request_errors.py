@@ -131,9 +131,7 @@ def _check_files(values: Any) -> None:
         value = left.pop()
         if isinstance(value, dict):
             if isinstance(path := value.get("path"), str) and is_http_url_like(path):
-                raise gr.Error(
-                    "A file was named by an address; upload the file, nothing is fetched.", print_exception=False
-                )
+                raise gr.Error("A file was named by an address; upload the file, nothing is fetched.")
             left += value.values()
         elif isinstance(value, list | tuple):
             left += value
@@ -153,38 +151,36 @@ def _typed(parameter: tuple[str, Any], value: Any) -> Any:
         return TypeAdapter(annotation).validate_python(_text(name, value), strict=True)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Input ")
-        raise gr.Error(f"{name}: got {_shown(value)}; it {message}", print_exception=False) from None
+        raise gr.Error(f"{name}: got {_shown(value)}; it {message}") from None
 
 
 def _checked(block: Any, value: Any) -> Any:
     """What a component may hand to a handler. Raises gr.Error for what only a forged request holds."""
     name = getattr(block, "label", None) or getattr(block, "elem_id", None) or type(block).__name__
     if value is None and isinstance(block, gr.Radio) and block.value is not None:
-        raise gr.Error(f"{name}: got nothing, wanted one of its choices", print_exception=False)
+        raise gr.Error(f"{name}: got nothing, wanted one of its choices")
     if isinstance(block, gr.Dropdown):
         several = bool(block.multiselect)
         for each in value if several and isinstance(value, list) else [value]:
             if not isinstance(each, str | int | float | None):
                 expected = "some of its choices" if several else "one of its choices"
-                raise gr.Error(f"{name}: got {_shown(value)}, wanted {expected}", print_exception=False)
+                raise gr.Error(f"{name}: got {_shown(value)}, wanted {expected}")
     for component, types in TYPES.items():
         if isinstance(block, component):
             if value is None and component in TEXTS:
                 return ""
             if value is not None and type(value) not in types:
                 expected = " or ".join(each.__name__ for each in types)
-                raise gr.Error(f"{name}: got {_shown(value)}, wanted {expected}", print_exception=False)
+                raise gr.Error(f"{name}: got {_shown(value)}, wanted {expected}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise gr.Error(f"{name}: got {value}, wanted a finite number", print_exception=False)
+        raise gr.Error(f"{name}: got {value}, wanted a finite number")
     return _text(name, value)
 
 
 def _text(name: str, value: Any) -> Any:
     """The value, where it holds no half of a surrogate pair, which neither JSON nor a database can keep."""
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise gr.Error(
-            f"{name}: got a text with half a character (a lone surrogate); send it whole", print_exception=False
-        )
+        raise gr.Error(f"{name}: got a text with half a character (a lone surrogate); send it whole")
     return value
 
 

@@ -123,7 +123,7 @@ def ask_for_many(
         csv_files.write(file, COLUMNS, table.itertuples(index=False))
         note_stored(generator.store, list(table.run[table.run != ""]), file)
     except (AnnotationsError, BatchError, LimitError) as error:
-        raise gr.Error(redact_paths(error), print_exception=False) from error
+        raise gr.Error(redact_paths(error)) from error
     return table, table[table.verdict != ""], str(file)
 
 
@@ -282,7 +282,7 @@ def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) 
         try:
             generator = checkpoints.named(checkpoint)
         except CheckpointError as error:
-            raise gr.Error(redact_paths(error), print_exception=False) from error
+            raise gr.Error(redact_paths(error)) from error
         table, judged, file = ask_for_many(files, PageVisit.of(request, settings), generator, progress)
         return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
 

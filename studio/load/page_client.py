@@ -32,9 +32,9 @@ class Handler:
     queued: bool = True  # whether it is called through the queue, as its page does
 
     @staticmethod
-    def on_load(config: dict, page: str) -> "list[Handler]":
-        """The handlers that run when the page is opened."""
-        shown = config["page"][page]["dependencies"]
+    def on_load(config: dict) -> "list[Handler]":
+        """The handlers that run when the front page is opened."""
+        shown = config["page"][""]["dependencies"]
         handlers = [handler for handler in config["dependencies"] if handler["id"] in shown and handler["backend_fn"]]
         loads = [(handler, target) for handler in handlers for target in handler["targets"] if target[1] == "load"]
         return [Handler._of(config, handler, target) for handler, target in loads]

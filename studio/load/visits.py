@@ -62,7 +62,7 @@ async def measure(visits: int = 2000, drawings: int = 1000) -> VisitCosts:
 
 async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits: int, drawings: int) -> VisitCosts:
     config = (await next(people).get("/config")).raise_for_status().json()
-    loads, button = Handler.on_load(config, ""), Handler.on(config, "", "draw", "click")
+    loads, button = Handler.on_load(config), Handler.on(config, "", "draw", "click")
     whole: list[bool] = []
 
     async def open_page(client: httpx2.AsyncClient) -> None:

@@ -183,7 +183,7 @@ class QuestionHandlers:
         try:
             return self.store.project(project_id)
         except AnnotationsError as error:  # deleted while its page was open
-            raise gr.Error(redact_paths(error), print_exception=False) from error
+            raise gr.Error(redact_paths(error)) from error
 
     def _changed(self, project: Project, name: str | None, given: QuestionFields) -> tuple[Project, str]:
         """The project with what the fields say, and the question's name. Raises ProjectError."""

@@ -74,7 +74,7 @@ class TeachHandlers:
     def teach(self, request: gr.Request) -> TeachView:
         """Begin a lesson."""
         if not self._may(request):
-            raise gr.Error(NOT_ALLOWED, print_exception=False)
+            raise gr.Error(NOT_ALLOWED)
         corrections = self._corrections(request)
         try:
             self.jobs.start(self._person(request), request.session_hash or "", self._parent(corrections), corrections)
@@ -101,7 +101,7 @@ class TeachHandlers:
     def keep(self, request: gr.Request) -> TeachView:
         """Make it a checkpoint for everybody."""
         if not self._who(request).may(Role.ADMIN):
-            raise gr.Error("Only admins keep what was taught.", print_exception=False)
+            raise gr.Error("Only admins keep what was taught.")
         try:
             name = self.jobs.keep(self._person(request), runs_dir(self.store), self.checkpoints)
         except (TeachingError, CheckpointError, OSError) as error:

@@ -202,11 +202,11 @@ def sine_positions(side: int, width: int) -> torch.Tensor:
     return torch.cat([rows, columns], -1).reshape(side * side, -1)
 
 
-def corpus(seed: int, count: int) -> Iterator[str]:
+def corpus(seed: int) -> Iterator[str]:
     """Texts as the network will meet them: prompts, thoughts, reasons, the template's own strings."""
     rng = random.Random(seed)
     yield from (CHECK, CONNECT, ask("a cat"), *edit())
-    for index in range(count):
+    for index in range(4000):
         description = sample_description(rng, CATEGORIES[index % len(CATEGORIES)])
         scene = sample_scene(rng, description)
         yield write(description)
@@ -231,7 +231,7 @@ def new_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus(seed, 4000), trainer)
+    tokenizer.train_from_iterator(corpus(seed), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,

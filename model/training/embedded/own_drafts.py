@@ -28,9 +28,11 @@ from model.world.language import CATEGORIES, write
 from model.world.splits import sample_training
 from model.world.verifier import check, read, score
 
+AT_ONCE = 64  # drawings
+
 
 def make_drafts(
-    janus: Janus, count: int, thinking: float, seed: int, category: str | None = None, batch: int = 64
+    janus: Janus, count: int, thinking: float, seed: int, category: str | None = None
 ) -> Iterator[PolicyDraft]:
     """First drawings of `count` training prompts, of one category or of all, `thinking` of them after a thought."""
     rng = random.Random(f"drafts {seed}")
@@ -43,7 +45,7 @@ def make_drafts(
             Request(write(description), seed + i, 1, sampling, preview_every=None, id=str(i))
             for i, description in enumerate(part)
         ]
-        for name, trajectory, [picture] in drawn_pictures(JanusBackend(janus), requests, batch):
+        for name, trajectory, [picture] in drawn_pictures(JanusBackend(janus), requests, AT_ONCE):
             description, [image] = part[int(name)], trajectory.images
             thought = next((segment.text for segment in trajectory.segments if isinstance(segment, Thought)), None)
             yield PolicyDraft(description, image.codes, picture, score(check(description, read(picture))), thought)

@@ -127,12 +127,12 @@ def reward_batch(janus: Janus, rows: Sequence[RewardRow]) -> RewardBatch:
     return RewardBatch(collate(janus, sequences), first, first + counts - 1, *columns)
 
 
-def open_reward_network(folder: str | Path, device: str | None = None) -> RewardNetwork:
+def open_reward_network(folder: str | Path) -> RewardNetwork:
     """A reward model that `model.training.reward` saved. Raises CheckpointError for a folder that is none."""
     path = Path(path_of(folder)) / HEAD
     if not path.is_file():
         raise CheckpointError(f"{folder} is no reward model: it has no {HEAD}; train one by model.training.reward")
-    janus = open_checkpoint(folder, dtype=torch.float32, device=device)
+    janus = open_checkpoint(folder, dtype=torch.float32)
     try:
         tensors = load_file(path)
         head = torch.nn.Linear(tensors["weight"].shape[1], 1).to(janus.device)
