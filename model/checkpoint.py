@@ -34,13 +34,7 @@ from model.backends.checkpoint.loading import (
     processor_of,
     unstacked,
 )
-from model.backends.checkpoint.saving import (
-    PROVENANCE,
-    CheckpointError,
-    replacing,
-    save_checkpoint,
-    write_provenance,
-)
+from model.backends.checkpoint.saving import PROVENANCE, CheckpointError, replacing, save_checkpoint, write_provenance
 from model.backends.memory import sizes_of
 
 

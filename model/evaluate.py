@@ -22,12 +22,7 @@ from model.backends.request import RequestError
 from model.distributed.append_log import RecordError
 from model.distributed.command_line import ending_in_a_line
 from model.distributed.processes import Processes, join_processes
-from model.evaluation.budgets import (
-    attempt_requests,
-    attempts_of,
-    budget_figures,
-    fact_figures,
-)
+from model.evaluation.budgets import attempt_requests, attempts_of, budget_figures, fact_figures
 from model.evaluation.codec_fidelity import fidelity
 from model.evaluation.figures import edit_all, edit_figures, figures, held_out_edits, verdict_auroc
 from model.evaluation.finished_rollouts import RolloutError
@@ -36,14 +31,7 @@ from model.evaluation.recorded import RecordedRollouts, checkpoint_stamp, judge_
 from model.evaluation.report import Constant, Results, changes, comparisons, record, setting, table, to_json
 from model.trajectory import Sampling
 from model.world.language import Description
-from model.world.splits import (
-    GENEVAL,
-    HARD,
-    fact_count,
-    held_out_prompts,
-    never_trained_prompts,
-    prompts_by_facts,
-)
+from model.world.splits import GENEVAL, HARD, fact_count, held_out_prompts, never_trained_prompts, prompts_by_facts
 
 BY_FACTS = "by number of facts"
 
@@ -131,16 +119,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--four-kinds", type=int, default=0, help="of four kinds of objects; training has three")
     result.add_argument("--facts", type=int, default=0, help="as many prompts of every number of facts, 2 to 10")
     result.add_argument(
-        "--best-of",
-        type=int,
-        default=1,
-        metavar="N",
-        help="independent drafts, against as many images by reflection",
+        "--best-of", type=int, default=1, metavar="N", help="independent drafts, against as many images by reflection"
     )
     result.add_argument(
-        "--contexts",
-        action="store_true",
-        help="judge planned drafts by prompt and thought, and by the thought alone",
+        "--contexts", action="store_true", help="judge planned drafts by prompt and thought, and by the thought alone"
     )
     result.add_argument(
         "--plan-after-no",

@@ -224,10 +224,7 @@ def advance(trajectory: Trajectory | None, event: Event) -> Trajectory:
             return replace(_put(trajectory, event, segment), times_ms=(*trajectory.times_ms, event.t_ms))
         case ImageCodesAdded():
             image = _image(trajectory, event)
-            codes, origins = (
-                (*image.codes, *event.codes),
-                (*image.origins, *[event.origin] * len(event.codes)),
-            )
+            codes, origins = ((*image.codes, *event.codes), (*image.origins, *[event.origin] * len(event.codes)))
             return _put(trajectory, event, replace(image, codes=codes, origins=origins))
         case FrameAdded(sha256=frame):
             image = _image(trajectory, event)

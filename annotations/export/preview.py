@@ -33,12 +33,7 @@ class Survey:
 
 
 def survey(
-    store: Store,
-    kind: str,
-    query: Query = EVERYTHING,
-    stopped: Callable[[], bool] = lambda: False,
-    *,
-    first: int = 0,
+    store: Store, kind: str, query: Query = EVERYTHING, stopped: Callable[[], bool] = lambda: False, *, first: int = 0
 ) -> Survey:
     """Of all that the query keeps, or of what was looked at until `stopped` said so; with so many of the first rows."""
     with store.database.reading() as session:

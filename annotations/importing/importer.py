@@ -32,15 +32,7 @@ from annotations.db.engine import default_directory, default_pictures, default_u
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.export.manifest import read_manifest
 from annotations.importing.answer_storage import prepare
-from annotations.importing.checking import (
-    AT_ONCE_BYTES,
-    CheckJob,
-    Prepared,
-    check,
-    prepared_records,
-    read,
-    reader_of,
-)
+from annotations.importing.checking import AT_ONCE_BYTES, CheckJob, Prepared, check, prepared_records, read, reader_of
 from annotations.importing.checking_process import check_in_process
 from annotations.importing.detection import check_columns, detect, read_columns, shown
 from annotations.importing.formats import FORMATS, rows

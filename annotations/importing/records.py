@@ -70,11 +70,7 @@ def _together(problems: Sequence[RowProblem]) -> RowProblem:
 
 
 def made_elsewhere(
-    prompt: str,
-    picture: str,
-    *,
-    checkpoint: str | None,
-    reflection: Reflection | None = None,
+    prompt: str, picture: str, *, checkpoint: str | None, reflection: Reflection | None = None
 ) -> Trajectory:
     """A picture by its hash, drawn by another model, and what was said of it. Raises RowProblem without a prompt."""
     segments = (Image((), picture), *([reflection] if reflection else ()))

@@ -10,13 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
 
-from annotations.metrics.agreement import (
-    Accuracy,
-    Agreement,
-    gold_accuracy,
-    krippendorff_alpha,
-    percent_agreement,
-)
+from annotations.metrics.agreement import Accuracy, Agreement, gold_accuracy, krippendorff_alpha, percent_agreement
 from annotations.metrics.disagreement import disagreement
 from annotations.metrics.gold_answers import compare
 from annotations.schema.annotation import Annotation

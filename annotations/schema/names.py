@@ -6,8 +6,7 @@ from model.reflection_text import is_invisible
 
 # Letters of Cyrillic, Greek and Armenian that look, small or capital, like Latin ones (Unicode's UTS 39).
 _CONFUSABLES = str.maketrans(
-    "авекмнорстухѕіјһӏԁԛԝґүұ" + "αβεζηικμνορτυχϲ" + "օսհո",
-    "abekmhopctyxsijhldqwryy" + "abezhikmvoptyxc" + "ouhn",
+    "авекмнорстухѕіјһӏԁԛԝґүұ" + "αβεζηικμνορτυχϲ" + "օսհո", "abekmhopctyxsijhldqwryy" + "abezhikmvoptyxc" + "ouhn"
 )
 
 JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji are written with

@@ -102,11 +102,7 @@ QUESTIONS = (
         required=True,
     ),
     Question(
-        THOUGHT_CORRECTION,
-        Thought.kind,
-        Text(),
-        "What should the plan be?",
-        "The whole plan, in the model’s own form.",
+        THOUGHT_CORRECTION, Thought.kind, Text(), "What should the plan be?", "The whole plan, in the model’s own form."
     ),
 )
 EDIT_QUESTION = Question(

@@ -104,9 +104,7 @@ class Store:
         says, ConflictError when the id stands for another trajectory.
         """
         stored = replace(
-            trajectory,
-            id=trajectory.id or uuid4().hex,
-            created_at=trajectory.created_at or self.clock().isoformat(),
+            trajectory, id=trajectory.id or uuid4().hex, created_at=trajectory.created_at or self.clock().isoformat()
         )
         check_storable(stored, owner)
         hashes = set(pictures_by_position(stored).values())

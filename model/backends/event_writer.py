@@ -7,15 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from model.backends.request import Request
-from model.events import (
-    Event,
-    FrameAdded,
-    Preview,
-    SegmentFinished,
-    SegmentStarted,
-    TrajectoryStarted,
-    replay_segment,
-)
+from model.events import Event, FrameAdded, Preview, SegmentFinished, SegmentStarted, TrajectoryStarted, replay_segment
 from model.trajectory import Sampling, Segment, picture_hashes
 
 

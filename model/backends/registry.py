@@ -15,7 +15,7 @@ from model.backends.request import Task
 JANUS = "janus"
 DEFAULT = "embedded"
 PAIRS = {  # shipped ones, by their painter's name: how they are opened, and what they have learnt, in words
-    "painter": ("diffusion:painter?guidance=2&batch=16+embedded", "paints by denoising; the embedded network judges"),
+    "painter": ("diffusion:painter?guidance=2&batch=16+embedded", "paints by denoising; the embedded network judges")
 }
 OPENERS = {
     JANUS: "model.decoding.janus_backend:open_janus",

@@ -41,12 +41,7 @@ from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
-from model.training.safeguards.setup import (
-    NO_SAFEGUARDS,
-    ForgettingSafeguards,
-    add_safeguards,
-    open_safeguards,
-)
+from model.training.safeguards.setup import NO_SAFEGUARDS, ForgettingSafeguards, add_safeguards, open_safeguards
 from model.training.sources import WeightedRows, add_data, open_data
 
 DIFFUSION = "model.training.diffusion.dpo"  # imports diffusers, and is imported where that is chosen

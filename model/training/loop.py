@@ -354,11 +354,7 @@ class Clock:
         self.left = (now - self.began) / (step + 1 - self.first) * (self.steps - step - 1)
         if not positions:
             return {}
-        return {
-            "tokens_per_second": tokens / seconds,
-            "shared": 1 - filled / tokens,
-            "padding": 1 - filled / positions,
-        }
+        return {"tokens_per_second": tokens / seconds, "shared": 1 - filled / tokens, "padding": 1 - filled / positions}
 
     def times(self) -> dict[str, float]:
         return {"seconds": round(time.monotonic() - self.began, 1), "eta_seconds": round(self.left, 1)}

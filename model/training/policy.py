@@ -169,12 +169,7 @@ def network_run(
     return Run(module, janus.network, out, provenance, save, layer_matrices(janus), start, **options)
 
 
-def write_checkpoint(
-    janus: Janus,
-    out: Path,
-    provenance: dict[str, Any],
-    beside: Files | None = None,
-) -> None:
+def write_checkpoint(janus: Janus, out: Path, provenance: dict[str, Any], beside: Files | None = None) -> None:
     """Save the adapter, or the network with the processor of its parent; `beside`: tensors of further safetensors
     files, by name."""
     if janus.adapter is not None:

@@ -21,14 +21,7 @@ from model.training.dataset import DataError, RowBounds
 from model.training.loop import Evaluation, Loop, ObjectiveBatches, Run, StepData, prefetched
 from model.training.policy import network_run, write_checkpoint
 from model.training.preferences.losses import reward_losses
-from model.training.rewards.reward_network import (
-    HEAD,
-    REWARD_ROWS,
-    RewardBatch,
-    RewardNetwork,
-    RewardRow,
-    reward_batch,
-)
+from model.training.rewards.reward_network import HEAD, REWARD_ROWS, RewardBatch, RewardNetwork, RewardRow, reward_batch
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart

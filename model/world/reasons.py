@@ -32,11 +32,7 @@ class Claim:
 
 # {noun}: singular or plural as the description's count calls for; {a_noun}: with its article.
 _WORDINGS: dict[str, tuple[str, ...]] = {
-    "missing": (
-        ", there {is} no {noun}.",
-        ", the {noun} {is} missing.",
-        ", I see no {noun}.",
-    ),
+    "missing": (", there {is} no {noun}.", ", the {noun} {is} missing.", ", I see no {noun}."),
     "count": (
         ", there {found_is} {found} {found_noun} instead of {wanted}.",
         ", there {found_is} {found} {found_noun}, not {wanted}.",
@@ -57,16 +53,8 @@ _WORDINGS: dict[str, tuple[str, ...]] = {
         ", there is {a_noun} that was not asked for.",
         ", nobody asked for {a_noun}.",
     ),
-    "broken": (
-        ", one shape is broken.",
-        ", a shape is broken.",
-        ", one of the shapes is not whole.",
-    ),
-    "match": (
-        ", there {is} {prompt}.",
-        ", I see {prompt}.",
-        ", the picture shows {prompt}.",
-    ),
+    "broken": (", one shape is broken.", ", a shape is broken.", ", one of the shapes is not whole."),
+    "match": (", there {is} {prompt}.", ", I see {prompt}.", ", the picture shows {prompt}."),
 }
 
 

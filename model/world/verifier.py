@@ -109,8 +109,7 @@ def read_many(images: np.ndarray) -> list[Reading]:
     """What each picture of uint8 (N, 64, 64, 3) shows."""
     labels = label_cells(np.asarray(images))
     windows = np.stack(
-        [labels[:, top : top + _WINDOWS, left : left + _WINDOWS] for top in (0, 1) for left in (0, 1)],
-        axis=-1,
+        [labels[:, top : top + _WINDOWS, left : left + _WINDOWS] for top in (0, 1) for left in (0, 1)], axis=-1
     )  # (N, 7, 7, 4): the four cells of every place for a sprite
     fits = (windows >= 0) & (windows % 4 == np.arange(4))
     sprites = np.where(fits, windows // 4, -1)

@@ -82,13 +82,7 @@ class AnnotatorInProject:
         return self.load(sent[0].item, segments[0], sent=sent)
 
     def load(
-        self,
-        item_id: int,
-        segment: int,
-        *,
-        sent: Sequence[Annotation] = (),
-        practice: bool = False,
-        done: int = 0,
+        self, item_id: int, segment: int, *, sent: Sequence[Annotation] = (), practice: bool = False, done: int = 0
     ) -> ItemView:
         """One thing of an item, or all of it; `sent` is filled in instead of what is stored. Raises NotFoundError."""
         trajectory = self.trajectory(item_id)

@@ -35,13 +35,7 @@ def open_projects(store: Store, who: Identity) -> list[Project]:
 
 
 def resolve_session(
-    project: str | None,
-    request: gr.Request,
-    store: Store,
-    settings: Settings,
-    counts: Counts,
-    *,
-    strict: bool = True,
+    project: str | None, request: gr.Request, store: Store, settings: Settings, counts: Counts, *, strict: bool = True
 ) -> PageSession:
     """Raises gr.Error for visitors, and where the project is not open to this person; another will do if not strict."""
     who = require(Role.ANNOTATOR, request, settings, store)

@@ -224,9 +224,7 @@ def offered(checkpoints: Checkpoints, task: Task = Task.JUDGE, chosen: str | Non
     return gr.update(choices=names, value=value, visible=len(names) > 1)
 
 
-def _form(
-    checkpoints: Checkpoints,
-) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown, gr.Button, gr.Button]:
+def _form(checkpoints: Checkpoints) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown, gr.Button, gr.Button]:
     """The image, what to do with it, the words, by which checkpoint, the buttons that start and stop."""
     names = checkpoints.names_for(Task.JUDGE)
     with gr.Row(elem_classes="your-image"):

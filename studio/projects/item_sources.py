@@ -175,12 +175,7 @@ def _doubt(prompt: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> str 
 
 
 def draw_all(
-    checkpoints: Checkpoints,
-    prompts: Sequence[str],
-    chosen: Sequence[str],
-    rounds: int,
-    *,
-    owner: str,
+    checkpoints: Checkpoints, prompts: Sequence[str], chosen: Sequence[str], rounds: int, *, owner: str
 ) -> Iterator[DrawnPrompt]:
     """Every prompt in every way, with one seed for all ways of a prompt; as they come. All are stored."""
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -34,11 +34,7 @@ ORDERS = {
     "Where an answer teaches most": Order.ACQUISITION_SCORE,
 }
 PRACTICE = 5  # items that who is new to a project does first, as far as there are any
-SEEN_BY = {
-    "Every annotator": Role.ANNOTATOR,
-    "Reviewers and admins": Role.REVIEWER,
-    "Admins only": Role.ADMIN,
-}
+SEEN_BY = {"Every annotator": Role.ANNOTATOR, "Reviewers and admins": Role.REVIEWER, "Admins only": Role.ADMIN}
 
 
 class ProjectForm(NamedTuple):

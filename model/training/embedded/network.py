@@ -64,10 +64,7 @@ ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
-OWN_FIELDS: dict[str, Any] = {
-    "thinks": True,
-    "embedded_world": True,
-}  # of a config, beyond Janus
+OWN_FIELDS: dict[str, Any] = {"thinks": True, "embedded_world": True}  # of a config, beyond Janus
 
 
 def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3, codec: int = 64) -> JanusConfig:
@@ -238,11 +235,7 @@ def new_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
         eos_token=EOS,
         pad_token=PAD,
         additional_special_tokens=[USER, ASSISTANT],
-        extra_special_tokens={
-            "image_token": IMAGE_PLACEHOLDER,
-            "boi_token": BEGIN_IMAGE,
-            "eoi_token": END_IMAGE,
-        },
+        extra_special_tokens={"image_token": IMAGE_PLACEHOLDER, "boi_token": BEGIN_IMAGE, "eoi_token": END_IMAGE},
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
@@ -251,8 +244,6 @@ def new_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
 def new_processor(tokenizer: PreTrainedTokenizerFast) -> JanusProcessor:
     """A processor that `transformers` loads with the checkpoint: images of SIZE pixels in [-1, 1]."""
     images = JanusImageProcessorPil(
-        size={"height": SIZE, "width": SIZE},
-        image_mean=[0.5, 0.5, 0.5],
-        image_std=[0.5, 0.5, 0.5],
+        size={"height": SIZE, "width": SIZE}, image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.5, 0.5]
     )
     return JanusProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE, num_image_tokens=(SIZE // PATCH) ** 2)

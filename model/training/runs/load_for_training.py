@@ -62,9 +62,7 @@ class LoadOptions:
 
 
 def add_load_options(
-    parser: argparse.ArgumentParser,
-    start: str = "what to start from (default: embedded)",
-    default: str = str(EMBEDDED),
+    parser: argparse.ArgumentParser, start: str = "what to start from (default: embedded)", default: str = str(EMBEDDED)
 ) -> None:
     """The options --checkpoint (`start`: its help), --adapter and what belongs to it, --checkpointing."""
     defaults = AdapterOptions()

@@ -238,13 +238,7 @@ def _spoilt(rng: random.Random, mix: TaskMixture, description: Description, scen
     return spoil(rng, description, scene, kinds)[1]
 
 
-_MAKERS = {
-    "draw": _draw,
-    "follow": _follow,
-    "judge": _judge,
-    "redraw": _redraw,
-    "edit": _edit,
-}
+_MAKERS = {"draw": _draw, "follow": _follow, "judge": _judge, "redraw": _redraw, "edit": _edit}
 _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 

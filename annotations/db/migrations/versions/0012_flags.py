@@ -9,11 +9,7 @@ from alembic import op
 revision = "0012"
 down_revision = "0011"
 
-ADDED = (
-    ("hides_verdict", sa.Boolean, sa.false()),
-    ("reasons", sa.JSON, "[]"),
-    ("examples", sa.JSON, "[]"),
-)
+ADDED = (("hides_verdict", sa.Boolean, sa.false()), ("reasons", sa.JSON, "[]"), ("examples", sa.JSON, "[]"))
 REFERENCES = (
     ("item_id", "project_items"),
     ("trajectory_id", "trajectories"),
