@@ -29,11 +29,6 @@ FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
     "visitors_see_results",
 )
 LISTS = ("hosts", "proxies", "frame_ancestors", "annotators", "reviewers", "admins")  # texts with commas between
-OPTIONAL = (
-    *("data", "database", "pictures", "device", "dtype", "backup", "published_contexts"),
-    *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
-    *("hosts", "proxies", "frame_ancestors", "root_path"),
-)
 OF_HUB = {"annotators": Role.ANNOTATOR, "reviewers": Role.REVIEWER, "admins": Role.ADMIN}
 
 
@@ -110,19 +105,16 @@ class Settings:
 
     @property
     def names_people_of_hub(self) -> bool:
-        return any(self._listed(name) for name in OF_HUB)
+        return any(self.listed(name) for name in OF_HUB)
 
     def role_on_hub(self, names: Set[str]) -> Role | None:
         """The highest role of somebody who has one of these names on the Hub: their own and their organisations'."""
-        roles = [role for name, role in OF_HUB.items() if self._listed(name) & {name.lower() for name in names}]
+        roles = [role for name, role in OF_HUB.items() if {name.lower() for name in names} & set(self.listed(name))]
         return roles[-1] if roles else None
 
     def listed(self, name: str) -> list[str]:
         """The parts of a setting that is a text with commas between, in lower case."""
         return [entry.strip().lower() for entry in (getattr(self, name) or "").split(",") if entry.strip()]
-
-    def _listed(self, name: str) -> set[str]:
-        return set(self.listed(name))
 
     def check(self) -> None:
         """What can be known to be wrong before anything is opened. Raises SettingsError."""
@@ -171,15 +163,7 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
             f"{path.name} has webhook_secret, which others may read there; set AHA_STUDIO_WEBHOOK_SECRET"
         )
     settings = settings_from(section)
-    read = (
-        "port",
-        "examples",
-        "max_upload",
-        "limits",
-        "published_contexts",
-        "visitors_teach",
-        "visitors_see_results",
-    )  # which are no texts
+    read = {each.name for each in fields(Settings) if each.type in (int, bool, bool | None)}  # which are no texts
     values = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
     return settings_from(values, settings)
 
@@ -202,6 +186,7 @@ def _check_known(name: Any, known: list[str] | tuple[str, ...], what: str) -> No
 
 
 def _checked(name: str, value: Any) -> Any:
+    optional = {each.name for each in fields(Settings) if each.default is None}
     match name:
         case "mode":
             if value not in list(Mode):
@@ -214,14 +199,14 @@ def _checked(name: str, value: Any) -> Any:
         case "pace":
             return float(_number(name, value, int | float, 0, 20))
         case "examples" | "limits" | "published_contexts" | "visitors_teach" | "visitors_see_results":
-            if not isinstance(value, bool) and not (value is None and name in OPTIONAL):
+            if not isinstance(value, bool) and not (value is None and name in optional):
                 raise SettingsError(f"{name} is {value!r}; wanted true or false")
             return value
         case "max_upload":
             return _number(name, value, int, 1, 100_000)
         case name if name in LISTS and isinstance(value, list):
             value = ", ".join(str(entry) for entry in value)
-        case name if value is None and name in OPTIONAL:
+        case name if value is None and name in optional:
             return None
     if not isinstance(value, str) or not value.strip(" ,"):
         raise SettingsError(f"{name} is {value!r}; wanted text")

@@ -47,7 +47,7 @@ from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
-from model.training.runs.settings import LoopSettings
+from model.training.runs.settings import LoopSettings, loop_settings
 from model.training.runs.state import fingerprint
 from model.training.safeguards.critic_agreement import add_agreement, check_agreement
 from model.training.safeguards.evaluations import EvaluationSettings
@@ -98,19 +98,7 @@ class GrpoSettings(EvaluationSettings):
 
     @property
     def loop(self) -> LoopSettings:
-        return LoopSettings(
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warmup=self.warmup,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            precision=self.precision,
-            save_every=self.save_every,
-            seed=self.seed,
-            updates=self.updates,
-            track=self.track,
-            sharding=self.sharding,
-        )
+        return loop_settings(self)
 
     @property
     def workload(self) -> Workload:

@@ -9,7 +9,7 @@ a step learns from depends on the seed and the step alone.
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
-from model.training.runs.settings import LoopSettings, ShardedSettings
+from model.training.runs.settings import ShardedSettings
 from model.training.safeguards.setup import (
     NO_SAFEGUARDS,
     ForgettingSafeguards,
@@ -63,10 +63,6 @@ class SftSettings(ShardedSettings, SafeguardSettings):
     most_characters: int = RowBounds.characters  # of a row of --data, its texts together
     most_tokens: int = RowBounds.tokens  # of a row, with the positions of its images
     most_megapixels: float = RowBounds.megapixels  # of one picture
-
-    @property
-    def loop(self) -> LoopSettings:
-        return replace(super().loop, muon=self.muon)
 
     @property
     def workload(self) -> Workload:

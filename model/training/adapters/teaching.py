@@ -25,7 +25,7 @@ from model.training.loop import Loop, ObjectiveBatches, StepData, prefetched
 from model.training.policy import Policy, network_run, write_checkpoint
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.load_for_training import AdapterOptions, LoadOptions, base_name, open_for_training
-from model.training.runs.settings import LoopSettings
+from model.training.runs.settings import loop_settings
 from model.training.safeguards.self_distillation import DistillationSettings, open_self_distillation
 from model.training.sft import CrossEntropy, cross_entropy_batches
 from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source, world_distill_prompts
@@ -83,7 +83,7 @@ def teach(
         torch.set_num_threads(1)  # two take ten times as long where something else is busy
     rows, about = _opened(janus, examples)
     replayed, about_replayed = _replayed(janus, settings)
-    policy, loop = Policy(janus), Loop(_loop_settings(settings))
+    policy, loop = Policy(janus), Loop(loop_settings(settings))
     prompts = distill_prompts(janus, examples, settings)
     distillation = open_self_distillation(policy, loop, prompts, settings, settings.seed)
     learnt = row_source(rows, settings.seed, settings.batch)
@@ -180,11 +180,6 @@ def _replayed(janus: Janus, settings: TeachingSettings) -> tuple[SequenceSource,
     if janus.domain is not EMBEDDED_WORLD or not settings.replay:
         return lambda step, which: (), {}
     return open_rehearsal(janus, settings.seed, settings.replay, [])
-
-
-def _loop_settings(settings: TeachingSettings) -> LoopSettings:
-    shared = settings.steps, settings.learning_rate, settings.warmup, settings.decay
-    return LoopSettings(*shared, save_every=settings.save_every, seed=settings.seed)
 
 
 def _objectives(

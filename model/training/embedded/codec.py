@@ -11,7 +11,7 @@ random rows instead of principal components needed four times the steps for the 
 import argparse
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from model.training.embedded.network import new_config, new_network, new_process
 from model.training.loop import Evaluation, Loop, ObjectiveBatches, Run, StepData
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.settings import LoopSettings
+from model.training.runs.settings import loop_settings
 from model.trajectory import Sampling
 from model.world.scene import random_scene, render
 from model.world.sprites import PATCHES, patch_codes
@@ -138,16 +138,7 @@ def train(out: Path, settings: CodecSettings, start: RunStart = FROM_THE_START) 
     """Start or resume a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
-    loop = Loop(
-        LoopSettings(
-            settings.steps,
-            settings.learning_rate,
-            settings.warmup,
-            weight_decay=1e-4,
-            save_every=SAVE_EVERY,
-            seed=settings.seed,
-        )
-    )
+    loop = Loop(replace(loop_settings(settings), weight_decay=1e-4, save_every=SAVE_EVERY))
     janus = new_codec(settings, out.name)
     halves = CodecParts(janus.network.model.vqmodel)
 

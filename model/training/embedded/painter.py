@@ -25,7 +25,7 @@ from model.training.embedded.painter_pipeline import new_pipeline
 from model.training.loop import Evaluation, Loop, ObjectiveBatches, Run, StepData
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.settings import LoopSettings
+from model.training.runs.settings import loop_settings
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, Description, reword, write
 from model.world.random_scenes import sample_scene
@@ -203,17 +203,7 @@ def train(
     """Start or resume a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
-    loop = Loop(
-        LoopSettings(
-            settings.steps,
-            settings.learning_rate,
-            settings.warmup,
-            settings.decay,
-            weight_decay=settings.weight_decay,
-            save_every=settings.save_every,
-            seed=settings.seed,
-        )
-    )
+    loop = Loop(loop_settings(settings))
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.to(loop.accelerator.device).requires_grad_(requires_grad=False)
     network = FlowNetwork(pipeline)

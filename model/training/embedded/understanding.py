@@ -25,7 +25,7 @@ from model.training.loop import Loop, ObjectiveBatches, StepData
 from model.training.policy import network_run
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.settings import LoopSettings
+from model.training.runs.settings import loop_settings
 from model.training.world_data.world_sequences import noisy
 from model.world.defects import smeared
 from model.world.scene import random_scene, render
@@ -118,15 +118,7 @@ def train(
     janus: Janus, settings: UnderstandingSettings, out: Path, provenance: dict, start: RunStart = FROM_THE_START
 ) -> None:
     """Start or resume a run. Raises CheckpointError and TrainingError."""
-    loop = Loop(
-        LoopSettings(
-            settings.steps,
-            settings.learning_rate,
-            muon=settings.muon,
-            save_every=settings.save_every,
-            seed=settings.seed,
-        )
-    )
+    loop = Loop(loop_settings(settings))
 
     def data(step: int) -> StepData:
         rng = random.Random(f"{settings.seed} {step}")

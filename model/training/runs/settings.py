@@ -1,7 +1,7 @@
 """Settings of the training loop, and what of them every method's command offers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 FORMER_NAMES = {  # of settings: their options are still read, and so are states of runs that were begun with them
@@ -50,6 +50,12 @@ class LoopSettings:
     sharding: str = "none"  # or fsdp2: weights and optimizers in shards over the processes
 
 
+def loop_settings(settings: Any) -> LoopSettings:
+    """The settings of the loop among those of a method; the others are the loop's defaults."""
+    names = [each.name for each in fields(LoopSettings) if hasattr(settings, each.name)]
+    return LoopSettings(**{name: getattr(settings, name) for name in names})
+
+
 @dataclass(frozen=True)
 class MethodSettings:
     """Choices of a method's command: an option for each field; written into the checkpoint's provenance."""
@@ -68,18 +74,7 @@ class MethodSettings:
 
     @property
     def loop(self) -> LoopSettings:
-        return LoopSettings(
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warmup=self.warmup,
-            decay=self.decay,
-            weight_decay=self.weight_decay,
-            max_grad_norm=self.max_grad_norm,
-            precision=self.precision,
-            save_every=self.save_every,
-            seed=self.seed,
-            track=self.track,
-        )
+        return loop_settings(self)
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,3 @@ class ShardedSettings(MethodSettings):
     """Those of a method whose weights can be sharded over its processes."""
 
     sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
-
-    @property
-    def loop(self) -> LoopSettings:
-        return replace(super().loop, sharding=self.sharding)
