@@ -11,7 +11,7 @@ from PIL import Image as Picture
 from test_annotations_samples import aha, judged
 
 from annotations.export.aggregate.dawid_skene import dawid_skene
-from annotations.export.aggregate.votes import mean, vote
+from annotations.export.aggregate.votes import vote
 from annotations.export.annotated_trajectories import annotated_trajectories
 from annotations.export.exporter import export
 from annotations.export.labels.judge_targets import JudgeExclusion
@@ -71,7 +71,6 @@ def test_weights_decide_and_a_tie_is_no_label():
     assert vote(votes[:2]).label is None and vote(votes[:2]).margin == 0
     assert vote(votes, {"ann": 0.0, "bob": 0.0, "eve": 0.0}).label == "no"  # nobody was ever right: all count alike
     assert vote([("zoe", "a"), ("ann", "b")], {"ann": 0.4}).label is None  # who has no gold has the mean weight
-    assert mean([("ann", 5), ("bob", 2)], {"ann": 2.0, "bob": 1.0}) == pytest.approx(4)
 
 
 ERRORS = {"ann": 0.15, "bob": 0.2, "cat": 0.25, "dan": 0.3, "eve": 0.35, "fay": 0.4, "gus": 0.45}

@@ -34,7 +34,6 @@ from studio.training.runs import (
 from studio.training.supervisor import ROOT
 
 SPARE = 10**9  # bytes of the disk that a run leaves free
-MOST_WAITING = 20  # runs
 
 
 class RunError(Exception):

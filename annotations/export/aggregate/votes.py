@@ -49,12 +49,3 @@ def decided(shares: Mapping[Hashable, float], count: int) -> Votes:
     best = max(shares.values())
     first = [label for label, share in shares.items() if best - share <= TIED]
     return Votes(first[0], best, count, shares) if len(first) == 1 else Votes(None, 0.0, count, shares)
-
-
-def mean(votes: Sequence[tuple[str, float]], weights: Mapping[str, float] | None = None) -> float:
-    """The weighted mean of numbers; weights as in `vote`."""
-    usual = sum(weights.values()) / len(weights) if weights else 1.0
-    by_vote = [(weights or {}).get(annotator, usual) for annotator, _ in votes]
-    if sum(by_vote) <= 0:
-        by_vote = [1.0] * len(votes)
-    return sum(w * number for w, (_, number) in zip(by_vote, votes, strict=True)) / sum(by_vote)

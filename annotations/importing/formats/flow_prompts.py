@@ -6,9 +6,7 @@ A text file, or JSON Lines with `prompt` and what a reward reads beside it (`tag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from annotations.db.record_json import pack
 from annotations.importing.formats import rows
@@ -17,6 +15,7 @@ from annotations.schema.imported_record import Record, RecordPart
 
 MARKS = (frozenset({"prompt", "tag"}), frozenset({"prompt", "include"}))
 PROJECT = None
+merged = rows.only_record
 
 
 def size(source: Path) -> int:
@@ -28,10 +27,6 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
     if _is_text(source):
         return (rows.made(number, row, _record) for number, row in rows.lines(source))
     return rows.read(source, _record)
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def _is_text(source: Path) -> bool:

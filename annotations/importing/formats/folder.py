@@ -38,6 +38,7 @@ PROMPTS = ("prompt", "caption", "text")
 MODELS = ("model", "checkpoint", "drawn_by")
 MARKS = tuple(frozenset({name, prompt}) for name in NAMES for prompt in PROMPTS)
 PROJECT = None
+merged = rows.only_record
 KNOWN = (*NAMES, *PROMPTS, *MODELS, "verdict", "p_yes", "reason")
 
 
@@ -64,10 +65,6 @@ def read(
     beside = table if table.is_dir() else table.parent
     look = Folder(images or beside, beside, asked, flattened=flattened)
     return rows.read(table, partial(_record, look=look, drawn_by=drawn_by, columns=columns), KNOWN)
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def _table(source: Path) -> Path:

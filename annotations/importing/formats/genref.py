@@ -6,10 +6,8 @@ the bad image, the reflection on it, and the good image; how that was judged the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from annotations.db.record_json import pack
 from annotations.importing.formats import rows
@@ -20,16 +18,12 @@ from model.trajectory import Image
 
 MARKS = (frozenset({GENREF_BAD, GENREF_GOOD, "prompt.txt"}),)
 PROJECT = None
-size = rows.size
+size, merged = rows.size, rows.only_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
     """The images are in the tar; `drawn_by` names the model that drew."""
     return rows.read(source, partial(_record, drawn_by=drawn_by))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def _record(number: int, row: rows.Row, *, drawn_by: str | None) -> Record:

@@ -39,6 +39,7 @@ from model.trajectory import Trajectory
 FILE = "trajectory.json"
 MARKS = (frozenset({"segments", "prompt", "sampling"}), frozenset({"trajectory"}))
 PROJECT = None
+merged = rows.only_record
 KNOWN = set(Trajectory.__dataclass_fields__)
 UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, AnnotationsError)  # raised for answers that are none
 
@@ -59,10 +60,6 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
                 continue
             beside = _pictures(images or file.parent) if beside is None else beside
             yield rows.made(number, row, partial(_record, beside=beside))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> list[ImportedAnswers]:

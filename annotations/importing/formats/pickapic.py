@@ -40,7 +40,7 @@ LABELS = ("label_0", "label_1")
 CHOICES = {(1.0, 0.0): "left", (0.0, 1.0): "right", (0.5, 0.5): "tie"}
 HAS_LABEL = dict.fromkeys(("", "none", "nan", "true", "1", "1.0"), True) | dict.fromkeys(("false", "0", "0.0"), False)
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
-size = rows.size
+size, merged = rows.size, rows.joined_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
@@ -48,10 +48,6 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
     beside = source if source.is_dir() else source.parent
     look = Folder(images or beside, beside, flattened=flattened)
     return rows.read(source, partial(_record, look=look, drawn_by=drawn_by), KNOWN)
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {name: value for record in records for name, value in record.items()}
 
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:

@@ -24,17 +24,13 @@ from annotations.schema.questions import NO, YES
 
 MARKS = (frozenset({"original_prompt", "bad_image", "answer"}),)
 PROJECT = EXPERTS
-size = rows.size
+size, merged = rows.size, rows.only_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
     """`drawn_by` names the model that drew."""
     look = Folder(images or source.parent, source.parent, lambda: rows.names(source, _asked), flattened=flattened)
     return rows.read(source, partial(_record, look=look, drawn_by=drawn_by))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers:

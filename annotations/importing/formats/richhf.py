@@ -30,7 +30,7 @@ KNOWN = (*RICHHF_SCORES, *PROMPTS, "filename", "image", "artifact_map", "misalig
 MARKS = (frozenset({"filename", "overall_score", "misalignment_score"}),)
 PROJECT = RICH
 ENDINGS = ("", ".png", ".jpg", ".jpeg", ".webp")
-size = rows.size
+size, merged = rows.size, rows.only_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
@@ -43,10 +43,6 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
 def _asked(row: rows.Row) -> Iterator[str]:
     if isinstance(row.get("filename"), str):
         yield from _candidates(row["filename"], (*ENDINGS, ".txt"))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:

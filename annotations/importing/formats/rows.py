@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,16 @@ def names(source: Path, asked: Callable[[Row], Iterable[object]], known: Collect
     for _, row in rows(source, known):
         if not isinstance(row, RowError):
             yield from (name for name in asked(row) if isinstance(name, str))
+
+
+def only_record(records: Sequence[Row]) -> Row:
+    """The record of a format whose records make one trajectory each."""
+    return records[0]
+
+
+def joined_record(records: Sequence[Row]) -> Row:
+    """The record of a pair, of which each part has the columns of one side."""
+    return {name: value for record in records for name, value in record.items()}
 
 
 def _is_parquet(source: Path) -> bool:

@@ -19,7 +19,6 @@ says no and draws another, `done` says yes. In an `edit` task a step before them
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,16 +45,12 @@ FIELD = re.compile(
     r"^[ \t]*\[([A-Z_]+)\][ \t]*(.*?)(?=^[ \t]*\[[A-Z_]+\]|^[ \t]*</think>|\Z)", re.MULTILINE | re.DOTALL
 )
 NOTHING = ("", "none", "null", "n/a", "na")
-size = rows.size
+size, merged = rows.size, rows.only_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
     """The images are in the rows; `drawn_by` names the model, else `run` does."""
     return rows.read(source, partial(_record, drawn_by=drawn_by))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def _record(number: int, row: rows.Row, *, drawn_by: str | None) -> Record:

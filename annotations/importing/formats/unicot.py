@@ -7,7 +7,7 @@ Images are paths, looked up beside the table or in a folder of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from model.trajectory import Image, Segment
 
 MARKS = (frozenset({"input_image", "output_image", "edit", "eval_summary"}),)
 PROJECT = None
-size = rows.size
+size, merged = rows.size, rows.only_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
@@ -29,10 +29,6 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
     beside = source if source.is_dir() else source.parent
     look = Folder(images or beside, beside, lambda: rows.names(source, _asked), flattened=flattened)
     return rows.read(source, partial(_record, look=look, drawn_by=drawn_by))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def _asked(row: rows.Row) -> Iterator[object]:

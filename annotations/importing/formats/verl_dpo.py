@@ -21,7 +21,7 @@ from annotations.schema.imported_record import Record, RecordPart
 SIDES = ("win", "lose")
 MARKS = (frozenset({"img_win", "img_lose", "prompt"}),)
 PROJECT = PAIRS
-size = rows.size
+size, merged = rows.size, rows.joined_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
@@ -29,10 +29,6 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
     beside = source if source.is_dir() else source.parent
     look = Folder(images or beside, beside, lambda: rows.names(source, _asked), flattened=flattened)
     return rows.read(source, partial(_record, look=look, drawn_by=drawn_by))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {name: value for record in records for name, value in record.items()}
 
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers:

@@ -11,7 +11,7 @@ One step per image: `continue` says no to it and has an edit, `stop` says yes an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,13 @@ from model.trajectory import Image, Segment
 MARKS = (frozenset({"images", "steps", "source_record_id", "prompt"}),)
 PROJECT = None
 ACTIONS = ("continue", "stop")
-size = rows.size
+size, merged = rows.size, rows.only_record
 
 
 def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
     """`drawn_by` names the model; else `source_dataset` does."""
     look = Folder(images or source.parent, source.parent, lambda: rows.names(source, _asked), flattened=flattened)
     return rows.read(source, partial(_record, look=look, drawn_by=drawn_by))
-
-
-def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return records[0]
 
 
 def _asked(row: rows.Row) -> Iterator[object]:
