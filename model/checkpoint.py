@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from transformers import JanusForConditionalGeneration, JanusProcessor
 
-from model.backends.checkpoint.adapter_folder import AdapterFolder
-from model.backends.checkpoint.checks import check_tensors, read_json
+from model.backends.checkpoint.adapter_folder import AdapterFolder, provenance_in
+from model.backends.checkpoint.checks import check_tensors
 from model.backends.checkpoint.deepseek import is_original, placed, whole, write_shards
 from model.backends.checkpoint.loading import (
     SHARD,
@@ -34,7 +34,7 @@ from model.backends.checkpoint.loading import (
     processor_of,
     unstacked,
 )
-from model.backends.checkpoint.saving import PROVENANCE, CheckpointError, replacing, save_checkpoint, write_provenance
+from model.backends.checkpoint.saving import CheckpointError, replacing, save_checkpoint, write_provenance
 from model.backends.memory import sizes_of
 
 
@@ -94,7 +94,7 @@ def interpolate(parent: str | Path, trained: str | Path, share: float, out: Path
         for name, weight in weights.items():
             if weight.is_floating_point():
                 weight.copy_(torch.lerp(weight.float(), trained_weights[name].float(), share))
-        about = {"checkpoint": name_of(sources[1])} | _provenance_in(Path(sources[1]))
+        about = {"checkpoint": name_of(sources[1])} | provenance_in(Path(sources[1]))
         about = {"recipe": "interpolate", "parent": name_of(sources[0]), "share": share, "trained": about}
         save_checkpoint(network, processor, out, about, dtype)
 
@@ -112,11 +112,7 @@ def _opened(
 
 def provenance_of(adapter: AdapterFolder) -> dict[str, Any]:
     """What the folder of an adapter says of it."""
-    return {"adapter": name_of(adapter.folder)} | _provenance_in(adapter.folder)
-
-
-def _provenance_in(folder: Path) -> dict[str, Any]:
-    return read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+    return {"adapter": name_of(adapter.folder)} | provenance_in(adapter.folder)
 
 
 def inspect(source: str | Path) -> dict[str, Any]:

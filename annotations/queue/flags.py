@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from annotations.db.tables import FlagRow, ItemRow, LeaseRow, ReturnRow, TrajectoryRow
 from annotations.db.visibility import is_visible
 from annotations.errors import AnswerError, ConflictError, LeaseError, NotFoundError
-from annotations.schema.forms.text import is_storable
+from annotations.schema.field_types import is_storable
 from annotations.store import items
 from annotations.store.store import Store
 

@@ -96,5 +96,10 @@ def _fits(value: Any, expected: Any) -> bool:
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if expected is str and isinstance(value, str) and not isinstance(value, Enum):
-        return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
+        return is_storable(value)
     return isinstance(value, expected)
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database keeps all characters of it."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.errors import ProjectError
-from annotations.schema.forms.text import is_storable
+from annotations.schema.field_types import is_storable
 from annotations.schema.question_targets import PAIR
 from annotations.schema.questions import Question, check_questions
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotations.errors import AnswerError, ProjectError
+from annotations.schema.field_types import is_storable
 from annotations.schema.forms.choice import Choice
 from annotations.schema.forms.question_form import QuestionForm
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.registry import OPTIONS, form_of
-from annotations.schema.forms.text import LONGEST_TEXT, Text, is_storable
+from annotations.schema.forms.text import LONGEST_TEXT, Text
 from annotations.schema.question_targets import QUESTION_TARGETS
 from model.reflection_text import is_blank
 from model.trajectory import Reflection, Thought, Trajectory

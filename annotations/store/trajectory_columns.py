@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from annotations.db.json_text import JsonText, sorted_json
 from annotations.errors import TrajectoryError
+from annotations.schema.field_types import is_storable
 from annotations.store.search_index import terms_of
 from model.trajectory import Image, Reflection, Segment, Source, Thought, Trajectory
 from model.world.language import category_of, parse
@@ -44,7 +45,7 @@ def check_storable(trajectory: Trajectory, owner: str = "") -> None:
             "leave it empty for a new one"
         )
     for name, text in {"prompt": trajectory.prompt, "checkpoint": trajectory.checkpoint, "owner": owner}.items():
-        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        if not is_storable(text):
             raise TrajectoryError(f"the {name} has characters that cannot be stored; type it again")
     parent = trajectory.parent
     if parent is not None and not (0 <= parent.segment < MAX_POSITION and 0 <= parent.token < MAX_POSITION):

@@ -3,7 +3,7 @@
 Values only; knows questions and trajectories, no store and no page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from annotations.schema.annotation import Annotation, Answers, Value
@@ -56,19 +56,21 @@ def segment_name(trajectory: Trajectory, segment: int) -> str:
 
 def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
     """What all who answered about a thing answered alike."""
-    kept = {}
-    for thing in sheet_targets(sheet):
-        about = [annotation for annotation in submitted if annotation.segment == thing.segment]
-        kept[thing.segment] = Answers({question.name: _agreed(question, about) for question in thing.questions})
-    return kept
+    return _filled_in(sheet, submitted, _agreed)
 
 
 def majority(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
     """What most who answered about a thing said, question by question; nothing where they are split, and no texts."""
+    return _filled_in(sheet, submitted, _most)
+
+
+def _filled_in(
+    sheet: Sheet, submitted: Sequence[Annotation], answer: Callable[[Question, Sequence[Annotation]], Value | None]
+) -> Kept:
     kept = {}
     for thing in sheet_targets(sheet):
         about = [annotation for annotation in submitted if annotation.segment == thing.segment]
-        kept[thing.segment] = Answers({question.name: _most(question, about) for question in thing.questions})
+        kept[thing.segment] = Answers({question.name: answer(question, about) for question in thing.questions})
     return kept
 
 

@@ -122,7 +122,7 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            answers = project_answers(self.store, readable(self.store, case.project, user).id, [case.item])
+            answers = self._answers(user, case)
             if not answers.submitted:
                 return self._show(user, case.project, None)
             made = annotations_of(self._sheet(answers), case.key, filled, user.name)
@@ -139,7 +139,7 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            answers = project_answers(self.store, readable(self.store, case.project, user).id, [case.item])
+            answers = self._answers(user, case)
             if not answers.submitted:
                 return self._show(user, case.project, None)
             sheet = self._sheet(answers)
@@ -160,6 +160,10 @@ class ReviewHandlers:
         return self._show(user, case.project, case.item)._replace(
             note=success_notice("Decided as most say. Next leads on.")
         )
+
+    def _answers(self, user: Identity, case: ReviewCase) -> ProjectAnswers:
+        """What was answered about the shown item. Raises NotFoundError where its project is not open to this person."""
+        return project_answers(self.store, readable(self.store, case.project, user).id, [case.item])
 
     def _sheet(self, answers: ProjectAnswers) -> Sheet:
         """The questions about the one item that was answered."""
@@ -189,7 +193,7 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            people = project_answers(self.store, readable(self.store, case.project, user).id, [case.item]).submitted
+            people = self._answers(user, case).submitted
             pseudonyms = self.store.pseudonyms([each.annotator for each in people])
             name = next((name for name, pseudonym in pseudonyms.items() if pseudonym == annotator), None)
             if name is None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from annotations.schema.field_types import is_storable
 from annotations.schema.forms.question_form import Feature, FormOfChoices, most_common
-from annotations.schema.forms.text import is_storable
 from annotations.schema.question_targets import WHOLE
 from model.trajectory import Image, Source, Trajectory
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from annotations.schema.field_types import is_storable
 from annotations.schema.forms.question_form import Feature, FormOfChoices, MeasurementLevel, are_different
-from annotations.schema.forms.text import is_storable
 from model.trajectory import Trajectory
 
 MOST_TAGS = 20

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from annotations.errors import AnswerError
+from annotations.schema.field_types import is_storable
 from annotations.schema.forms.question_form import Feature, MeasurementLevel, QuestionForm
 from model.trajectory import Trajectory
 
@@ -32,8 +33,3 @@ class Text(QuestionForm):
 
     def labels_of(self, value: Any, trajectory: Trajectory | None = None) -> list[str]:
         return ["written"]
-
-
-def is_storable(text: str) -> bool:
-    """Whether every database keeps all characters of it."""
-    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)

@@ -81,11 +81,16 @@ def is_adapter(source: str | Path) -> bool:
     return (Path(source) / CONFIG).is_file() and not (Path(source) / "config.json").is_file()
 
 
+def provenance_in(folder: Path) -> dict[str, Any]:
+    """The provenance of a checkpoint or an adapter; empty where it has none."""
+    return read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+
+
 def read_adapter(folder: Path) -> AdapterFolder:
     """Raises CheckpointError for one that is damaged, or of a kind that cannot be merged."""
     config = read_json(folder / CONFIG)
     _check_config(config, folder / CONFIG)
-    provenance = read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+    provenance = provenance_in(folder)
     changes = _changes(_tensors(folder / TENSORS), config, folder / TENSORS)
     return AdapterFolder(folder, config["base_model_name_or_path"], provenance.get("base_weights"), changes)
 
