@@ -235,9 +235,9 @@ def _as_run(taught: Taught, place: Path, person: str) -> TrainingRun:
     sources = folder / SOURCES / "0"
     sources.mkdir(parents=True)
     shutil.move(str(taught.folder / taught.name), folder / taught.name)
-    for name in (f"{taught.name}.jsonl",):
-        if (taught.folder / name).exists():
-            shutil.move(str(taught.folder / name), folder / name)
+    log = taught.folder / f"{taught.name}.jsonl"
+    if log.exists():
+        shutil.move(str(log), folder / log.name)
     shutil.copyfile(taught.folder / "_sources.parquet", sources / "_sources.parquet")
     now, steps = datetime.now(UTC), (read_json(folder / taught.name / "provenance.json") or {}).get("step", 0)
     command = ("-m", "studio.teaching.worker")

@@ -5,7 +5,7 @@ The handlers check who is asking: annotators may teach, visitors where a setting
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -199,17 +199,8 @@ def teach_section(handlers: TeachHandlers, button: gr.Button | None = None) -> T
     ):
         button.click(act, None, outputs, **QUIET)
     timer.tick(handlers.look, None, outputs, **QUIET)
-    Context.root_block.unload(leaving(handlers))
+    Context.root_block.unload(handlers.leave)
     return view
-
-
-def leaving(handlers: TeachHandlers) -> Callable[[gr.Request], Awaitable[None]]:
-    """What happens when a page is closed."""
-
-    async def left(request: gr.Request) -> None:
-        await handlers.leave(request)
-
-    return left
 
 
 def corrections_in_words(count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ def seconds_per_step(path: Path) -> float | None:
     times = [(row["step"], row["seconds"]) for row in rows]
     ascending = [
         (after[1] - before[1]) / (after[0] - before[0])
-        for before, after in zip(times, times[1:], strict=False)
+        for before, after in pairwise(times)
         if after[0] > before[0] and after[1] > before[1]  # not over a resume
     ][WARM:]
     return sum(ascending) / len(ascending) if ascending else None
@@ -66,7 +67,7 @@ def curves_of(rows: Iterable[Mapping[str, float]]) -> dict[str, list[Point]]:
         for name, value in row.items():
             if name not in ASIDE and isinstance(value, int | float):
                 curves.setdefault(name, []).append(Point(step, float(value)))
-    return dict(sorted(curves.items(), key=lambda named: (_rank(named[0]), 0)))
+    return dict(sorted(curves.items(), key=lambda named: _rank(named[0])))
 
 
 def _rank(name: str) -> int:

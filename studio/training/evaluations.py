@@ -80,8 +80,7 @@ def sampled_steps(run: TrainingRun) -> list[str]:
 def samples_html(run: TrainingRun, at: int) -> str:
     """The drawings after the step of this number among `sampled_steps`; the last where there are fewer."""
     index = read_json(run.evaluation / "samples" / "index.json") or {}
-    steps = sorted(index)
-    if not steps:
+    if not (steps := sorted(index)):
         return ""
     step = steps[max(0, min(at, len(steps) - 1))]
     samples = "".join(_sample(run, each) for each in index[step][:MOST_SAMPLES])
