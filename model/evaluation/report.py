@@ -1,5 +1,7 @@
 """Tables and JSON of an evaluation: checkpoint → setting → figure with its interval."""
 
+from itertools import pairwise
+
 from model.evaluation.bootstrap import NO_DIFFERENCE, Figure, clear_sign, difference, interval, points
 from model.evaluation.budgets import budget_differences
 from model.trajectory import Sampling
@@ -82,7 +84,7 @@ def changes(results: dict[str, Results]) -> str:
     """Each checkpoint against the one before it: every share of every setting, the paired difference in points, and
     whether it is one."""
     blocks, names = [], list(results)
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in pairwise(names):
         for name, rows in results[after].items():
             lines = []
             for row, figure in rows.items():

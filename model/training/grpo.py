@@ -44,9 +44,9 @@ from model.training.rollouts import (
     wrong_drafts,
 )
 from model.training.runs.command import run_method
-from model.training.runs.estimate import Workload, check_memory
-from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
+from model.training.runs.estimate import Workload, open_for_run
+from model.training.runs.folder import FROM_THE_START, RunStart
+from model.training.runs.load_for_training import add_load_options
 from model.training.runs.settings import LoopSettings, loop_settings
 from model.training.runs.state import fingerprint
 from model.training.safeguards.critic_agreement import add_agreement, check_agreement
@@ -381,12 +381,7 @@ def run(arguments: argparse.Namespace, settings: GrpoSettings, start: RunStart) 
     for chosen in filter(None, (settings.reward, settings.watch)):
         read_choice(chosen)
     agreement = check_agreement(arguments, read_choice(settings.reward))
-    RunPaths(arguments.out).check(arguments.checkpoint)
-    published_contexts = False if arguments.own_contexts else None
-    check_memory(arguments, settings)
-    janus = open_for_training(
-        arguments.checkpoint, load_options_of(arguments), seed=settings.seed, published_contexts=published_contexts
-    )
+    janus = open_for_run(arguments, settings, published_contexts=False if arguments.own_contexts else None)
     if janus.sampling.published_contexts:
         why = "draws in the contexts of Janus-Pro-R1's published code, in which no token can be scored"
         raise CheckpointError(f"{janus.name} {why}; give --no-published-contexts to train it in the studio's own")

@@ -32,9 +32,9 @@ from model.training.preferences.reference import (
 )
 from model.training.preferences.rows import LABELLED_ROWS, MismatchedRows
 from model.training.runs.command import run_method
-from model.training.runs.estimate import Workload, check_memory
-from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
+from model.training.runs.estimate import Workload, open_for_run
+from model.training.runs.folder import FROM_THE_START, RunStart
+from model.training.runs.load_for_training import add_load_options
 from model.training.safeguards.setup import NO_SAFEGUARDS, ForgettingSafeguards, add_safeguards, open_safeguards
 from model.training.sources import WeightedRows, add_data, open_data
 
@@ -143,9 +143,7 @@ def train(
 
 def run(arguments: argparse.Namespace, settings: KtoSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
-    RunPaths(arguments.out).check(arguments.checkpoint)
-    check_memory(arguments, settings)
-    janus = open_for_training(arguments.checkpoint, load_options_of(arguments), seed=settings.seed)
+    janus = open_for_run(arguments, settings)
     data, about = open_data(janus, arguments.data, LABELLED_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "kto", "settings": asdict(settings), **about}
     safeguards = open_safeguards(janus, arguments, settings, settings.seed, LABELLED_ROWS)

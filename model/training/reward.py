@@ -23,9 +23,9 @@ from model.training.policy import network_run, write_checkpoint
 from model.training.preferences.losses import reward_losses
 from model.training.rewards.reward_network import HEAD, REWARD_ROWS, RewardBatch, RewardNetwork, RewardRow, reward_batch
 from model.training.runs.command import run_method
-from model.training.runs.estimate import Workload, check_memory
-from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
+from model.training.runs.estimate import Workload, open_for_run
+from model.training.runs.folder import FROM_THE_START, RunStart
+from model.training.runs.load_for_training import add_load_options
 from model.training.runs.settings import ShardedSettings
 from model.training.sources import Indexed, WeightedRows, add_data, add_held_out, mixed_source, open_data, open_held_out
 
@@ -126,9 +126,7 @@ def train(
 
 def run(arguments: argparse.Namespace, settings: RewardSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
-    RunPaths(arguments.out).check(arguments.checkpoint)
-    check_memory(arguments, settings)
-    janus = open_for_training(arguments.checkpoint, load_options_of(arguments), seed=settings.seed)
+    janus = open_for_run(arguments, settings)
     data, about = open_data(janus, arguments.data, REWARD_ROWS, RowBounds())
     held_out: list[Indexed] = []
     if arguments.held_out:

@@ -21,9 +21,9 @@ from model.training.dataset import SFT_ROWS, DataError, RowBounds
 from model.training.loop import Loop, ObjectiveBatches, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.command import run_method
-from model.training.runs.estimate import Workload, check_memory
-from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.load_for_training import add_load_options, load_options_of, open_for_training
+from model.training.runs.estimate import Workload, open_for_run
+from model.training.runs.folder import FROM_THE_START, RunStart
+from model.training.runs.load_for_training import add_load_options
 from model.training.runs.settings import ShardedSettings
 from model.training.safeguards.setup import (
     NO_SAFEGUARDS,
@@ -138,9 +138,7 @@ def train(
 def run(arguments: argparse.Namespace, settings: SftSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     check_sources(arguments, settings.batch)
-    RunPaths(arguments.out).check(arguments.checkpoint)
-    check_memory(arguments, settings)
-    janus = open_for_training(arguments.checkpoint, load_options_of(arguments), seed=settings.seed)
+    janus = open_for_run(arguments, settings)
     bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
     source, about = open_sources(janus, arguments, settings.batch, settings.mixture, settings.seed, bounds)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings), **about}

@@ -18,8 +18,16 @@ from transformers import JanusConfig, JanusForConditionalGeneration
 
 from model.backends.checkpoint.loading import default_device, one_line, open_config, open_tokenizer, path_of, unstacked
 from model.backends.contract import CheckpointError
+from model.backends.janus import Janus
 from model.backends.memory import PARTS, cache_values, most_positions, room_on
-from model.training.runs.load_for_training import TARGETS, AdapterOptions, LoadOptions, load_options_of
+from model.training.runs.folder import RunPaths
+from model.training.runs.load_for_training import (
+    TARGETS,
+    AdapterOptions,
+    LoadOptions,
+    load_options_of,
+    open_for_training,
+)
 
 AROUND, WORDS = 64, 96  # text tokens of a sequence: of the prompt and the template, and about each of its images
 FROZEN = ("codec", "understanding")  # parts that are never trained
@@ -134,17 +142,20 @@ def config_of(source: str | Path) -> JanusConfig:
         return open_config(base, open_tokenizer(base))
 
 
-def check_memory(arguments: argparse.Namespace, settings: Any) -> None:
-    """Estimate a run's memory before its weights are read. With --estimate print it and end the process. Raises
-    CheckpointError where the run does not fit, with options by which it would."""
+def open_for_run(arguments: argparse.Namespace, settings: Any, *, published_contexts: bool | None = None) -> Janus:
+    """The checkpoint that a run trains, as `open_for_training` takes it, once the run's memory is estimated; with
+    --estimate that is printed, and the process ends. Raises CheckpointError where --out is not the run's own, and where
+    the run does not fit, with options by which it would."""
+    RunPaths(arguments.out).check(arguments.checkpoint)
     load_options, device, work = load_options_of(arguments), default_device(), work_of(settings)
     config = config_of(arguments.checkpoint)
-    needed = estimate(config, load_options, work)
     if arguments.estimate:
         rate = matrix_rate(device, torch.bfloat16 if work.half else torch.float32)
-        print(needed.told(device, rate))
+        print(estimate(config, load_options, work).told(device, rate))
         sys.exit(0)
     check_room(config, load_options, work, room(device), device)
+    options = {"seed": settings.seed, "published_contexts": published_contexts}
+    return open_for_training(arguments.checkpoint, load_options, **options)
 
 
 def check_room(config: JanusConfig, load_options: LoadOptions, work: Workload, free: int, device: str) -> None:
