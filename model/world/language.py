@@ -204,7 +204,7 @@ def _parse_group(text: str) -> Group:
         raise PromptError(f"“{text}” names no object; the embedded world can draw {what_it_draws()}")
     if strange := [word for word in rest if not _known(word)]:
         raise UnknownWordError(strange)
-    noun = _noun(rest[0])
+    noun = _NOUN_OF.get(rest[0])
     if noun is None or len(rest) > 1:
         raise PromptError(
             f"“{text}” cannot be read as one kind of object; write for example “two red apples and a cat”"
@@ -226,10 +226,6 @@ def _count(word: str) -> int | None:
     if not 1 <= count <= MOST_OF_A_KIND:
         raise UnknownWordError([word], {word: number(min(max(count, 1), MOST_OF_A_KIND))})
     return count
-
-
-def _noun(word: str) -> str | None:
-    return _NOUN_OF.get(word)
 
 
 def _known(word: str) -> bool:

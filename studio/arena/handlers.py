@@ -8,7 +8,7 @@ answer that is sent twice is stored once. A pair is held by signs of life, and g
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -187,7 +187,7 @@ class ArenaHandlers:
             if number + 1 < len(questions):
                 submission.save(self.store, showing.item, at.name, [made])
                 return self._next(at, project.id, question=questions[number + 1].name, item=showing.item)
-            signed = Annotation(**vars(made) | {"key": showing.key})
+            signed = replace(made, key=showing.key)
             receipt = submission.submit(self.store, showing.item, at.name, [signed])
             right = "".join(_feedback(answered.right, answered.because) for answered in receipt.feedback)
             note = (error_notice(receipt.message) if receipt.message else "") + right
@@ -308,7 +308,7 @@ class ArenaHandlers:
         left = self.store.trajectory(turn.left)
         pair = Sheet(project, left, self.store.trajectory(right), turn.left, layout="arena", asked=(about,))
         return ArenaView(
-            showing=PairToken(**vars(place) | {"question": question.name}),
+            showing=replace(place, question=question.name),
             chosen=gr.skip(),
             progress=gr.skip(),
             heading=heading(left.prompt, question, number + 1, len(questions)),

@@ -10,6 +10,7 @@ PLAIN = {"apply_default_css": False, "js_on_load": None}  # of a gr.HTML: neithe
 PRIVATE = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 QUIET = {"show_progress": "hidden"} | PRIVATE
 QUICK = {"queue": False} | QUIET
+UNLIMITED = {"concurrency_limit": None} | QUIET  # in the queue, and any number at once
 
 View = TypeVar("View", bound=tuple)
 

@@ -285,16 +285,13 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     gr.on(None, handlers.linked, [], [view, *form, *section], **QUICK)
     gr.on(None, handlers.so_far_counted, [], so_far, **QUICK)
     aha.click(handlers.aha_moment, None, view, **QUICK)
-    for chip, filled in zip(chips, _examples(checkpoints, settings), strict=True):
+    for chip, example in zip(chips, EXAMPLES, strict=True):
+        filled = json.dumps(_filled_in(example, checkpoints, settings))
         chip.click(None, None, [*form], js=f"() => {filled}", **QUICK)  # at once: *Draw* may be pressed the next moment
 
 
-def _examples(checkpoints: Checkpoints, settings: Settings) -> list[str]:
-    """The values of a `DrawForm` for each example, as JSON."""
-    return [json.dumps(_example(example, checkpoints, settings)) for example in EXAMPLES]
-
-
-def _example(example: DrawExample, checkpoints: Checkpoints, settings: Settings) -> tuple:
+def _filled_in(example: DrawExample, checkpoints: Checkpoints, settings: Settings) -> tuple:
+    """The values of a `DrawForm`."""
     how = _own(checkpoints.first, plan_first=example.thinks)
     rounds, name = settings.rounds, checkpoints.names[0]
     return astuple(

@@ -17,7 +17,7 @@ from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
 from studio.components.notices import error_notice, success_notice
-from studio.components.page_options import PLAIN, QUIET
+from studio.components.page_options import PLAIN, UNLIMITED
 from studio.gallery.bulk import NONE_CHOSEN, ids_of
 from studio.gallery.filters import LONGEST_SEARCH
 from studio.header import intro
@@ -185,14 +185,13 @@ def _moderation(handlers: ModerationHandlers) -> None:
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
     shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, blocked, note)]
-    quick = QUIET | {"concurrency_limit": None}
-    on_load_for("moderation", handlers.start, shown, handlers.store, handlers.settings, **quick)
-    words.change(handlers.search, [words], shown, trigger_mode="always_last", **quick)
+    on_load_for("moderation", handlers.start, shown, handlers.store, handlers.settings, **UNLIMITED)
+    words.change(handlers.search, [words], shown, trigger_mode="always_last", **UNLIMITED)
     for button, act, among in (
         (hide_reported, handlers.hide, reports),
         (keep, handlers.dismiss, reports),
         (hide, handlers.hide, found),
         (show, handlers.show_again, hidden),
     ):
-        button.click(act, [chosen, words], shown, js=TICKED.format(among.elem_id), **quick)
-    store_.click(handlers.block, [blocked, words], shown, **quick)
+        button.click(act, [chosen, words], shown, js=TICKED.format(among.elem_id), **UNLIMITED)
+    store_.click(handlers.block, [blocked, words], shown, **UNLIMITED)

@@ -20,7 +20,7 @@ from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import error_notice, success_notice
-from studio.components.page_options import PLAIN, QUIET
+from studio.components.page_options import PLAIN, UNLIMITED
 from studio.header import intro
 from studio.people import view
 from studio.settings import Settings
@@ -181,11 +181,10 @@ def _people(handlers: PeopleHandlers) -> None:
     with gr.Accordion("Changes", open=False, elem_id="people-changes"):
         changes = gr.HTML(**PLAIN)
     shown = [*PeopleView(people, invited, changes, chosen, note)]
-    quick = QUIET | {"concurrency_limit": None}
-    on_load_for("people", handlers.start, shown, handlers.store, handlers.settings, **quick)
-    change.click(handlers.set_role, [chosen, role], shown, **quick)
-    leave.click(handlers.sign_out, [chosen], shown, **quick)
-    active.click(handlers.activate, [chosen], shown, **quick)
-    asks.click(handlers.invite, [as_role, days], [link, *shown], **quick)
-    end.click(handlers.withdraw, [number], shown, **quick)
-    make.click(handlers.add, [name, new_role, password], shown, **quick)
+    on_load_for("people", handlers.start, shown, handlers.store, handlers.settings, **UNLIMITED)
+    change.click(handlers.set_role, [chosen, role], shown, **UNLIMITED)
+    leave.click(handlers.sign_out, [chosen], shown, **UNLIMITED)
+    active.click(handlers.activate, [chosen], shown, **UNLIMITED)
+    asks.click(handlers.invite, [as_role, days], [link, *shown], **UNLIMITED)
+    end.click(handlers.withdraw, [number], shown, **UNLIMITED)
+    make.click(handlers.add, [name, new_role, password], shown, **UNLIMITED)

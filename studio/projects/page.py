@@ -20,7 +20,7 @@ from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import error_notice
-from studio.components.page_options import PLAIN, QUIET
+from studio.components.page_options import PLAIN, UNLIMITED
 from studio.components.render import escaped, isolated
 from studio.header import intro
 from studio.settings import Settings
@@ -197,10 +197,9 @@ def _projects(store: Store, settings: Settings) -> None:
         make = gr.Button("Make it", variant="primary", scale=0, min_width=160, elem_id="projects-make")
     note = gr.HTML(elem_id="projects-note", **PLAIN)
 
-    quick = QUIET | {"concurrency_limit": None}
-    on_load_for("projects", handlers.start, [listed], store, settings, **quick)
-    kind.input(handlers.kind, [kind], fields, **quick)
-    make.click(handlers.make, [kind, *fields], [listed, note], **quick)
+    on_load_for("projects", handlers.start, [listed], store, settings, **UNLIMITED)
+    kind.input(handlers.kind, [kind], fields, **UNLIMITED)
+    make.click(handlers.make, [kind, *fields], [listed, note], **UNLIMITED)
 
 
 def form(values: ProjectForm) -> list[gr.components.Component]:

@@ -7,7 +7,6 @@ whole or nothing, and every row that is bad is told.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import error_notice, practice_missing, success_notice
-from studio.components.page_options import PLAIN, PRIVATE, QUIET, stay, unchanged
+from studio.components.page_options import PLAIN, PRIVATE, UNLIMITED, stay, unchanged
 from studio.components.render import escaped
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, GalleryFilter
 from studio.inference.checkpoints import Checkpoints
@@ -184,16 +183,14 @@ class ProjectHandlers:
             shown = report(outcome), gr.update(value=table, visible=table is not None)
             ids = self.store.imported(outcome.batch) if outcome.records else []
             if ids and judged:
-                told = partial(self._judging, progress)
-                ids = item_sources.judged(self.checkpoints, self.store, ids, judge, owner=user.name, on_progress=told)
+                ids = item_sources.judged(
+                    self.checkpoints, self.store, ids, judge, owner=user.name,
+                    on_progress=lambda at, of: progress((at, of), desc="Judging", unit="pictures"),
+                )  # fmt: skip
             view = self._added(user, project_id, ids, before) if ids else stay(ProjectView, "")
             return (*view, *shown, _still(paths))
         except (AnnotationsError, CheckpointError, FillingError, KeyError) as error:
             return (*stay(ProjectView, redact_paths(error)), *empty, _still(paths))
-
-    @staticmethod
-    def _judging(progress: gr.Progress, at: int, of: int) -> None:
-        progress((at, of), desc="Judging", unit="pictures")
 
     def stop_import(self, request: gr.Request) -> str:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
@@ -297,11 +294,8 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
         note = gr.HTML(elem_id="project-note", **PLAIN)
         with gr.Accordion("Add items", open=False, elem_id="project-add"):
             source = gr.Radio([GALLERY, FILE, PROMPTS_], value=GALLERY, label="From where", show_label=False)
-            gallery, file, prompts = (
-                _gallery_source(),
-                _file_source(checkpoints),
-                _prompts_source(checkpoints, settings),
-            )
+            gallery, file = _gallery_source(), _file_source(checkpoints)
+            prompts = _prompts_source(checkpoints, settings)
         with gr.Accordion("Guidelines, overlap, who sees it", open=False, elem_id="project-form"):
             fields = form(ProjectForm("", "", 1, 0, 0, None, None, "", "", False))
             with gr.Row():
@@ -311,29 +305,29 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
         removal = removal_section(RemovalHandlers(store, settings), project)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
     view = [*ProjectView(project, head, block, progress, plots, note)]
-    quick, long = QUIET | {"concurrency_limit": None}, {"show_progress_on": [note]} | PRIVATE
+    long = {"show_progress_on": [note]} | PRIVATE
     on_load_for(
         "project",
         handlers.start,
         [*view, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section],
         store,
         settings,
-        **quick,
+        **UNLIMITED,
     )
-    source.change(_shown, [source], [gallery.row, file.column, prompts.row], **quick)
+    source.change(_shown, [source], [gallery.row, file.column, prompts.row], **UNLIMITED)
     added = [gallery.add.click(handlers.add_gallery, [project, gallery.most, *gallery.choice], view, **long)]
     sent = [project, file.files, file.format, file.leave_out, file.judge]
     shown = [*view, file.report, file.bad_rows, file.files]
     added.append(file.bring.click(handlers.add_file, sent, shown, concurrency_limit=1, **long))
-    file.stop.click(handlers.stop_import, None, [note], **quick)
+    file.stop.click(handlers.stop_import, None, [note], **UNLIMITED)
     added.append(file.again.click(handlers.add_import, [project, file.before], view, **long))
     to_draw = [project, prompts.written, prompts.ways, prompts.rounds]
     drawn = prompts.draw.click(handlers.add_prompts, to_draw, view, concurrency_limit=2, **long)
     prompts.stop.click(None, cancels=[drawn])
     for event in (*added, drawn):
-        event.then(handlers.questions.refresh, [project], asked[-2:], **quick)
+        event.then(handlers.questions.refresh, [project], asked[-2:], **UNLIMITED)
     store_.click(handlers.change, [project, *fields], view, **long)
-    close.click(handlers.close, [project], view, **quick)
+    close.click(handlers.close, [project], view, **UNLIMITED)
 
 
 class GallerySource(NamedTuple):

@@ -28,7 +28,7 @@ from studio.auth.identity import require
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, sheet_component, sheet_targets, value_of
 from studio.components.notices import error_notice, success_notice
-from studio.components.page_options import PLAIN, QUICK
+from studio.components.page_options import PLAIN, QUICK, stay
 from studio.settings import Settings
 
 NEW = "A new question"
@@ -47,15 +47,9 @@ ON_A_SHEET = (
     Reflection.kind,
     WHOLE,
     PAIR,
-)  # in which order things are asked about
+)  # the order in which a sheet asks
 NO_DRAWING = '<p class="soft">Put items in first; then the questions are shown here with one of them.</p>'
-
-
-OPTIONAL = {
-    "choices": "choices",
-    "lowest": "scale",
-    "highest": "scale",
-}  # by widget: the field of a form that it is for
+OPTIONAL = {"choices": "choices", "lowest": "scale", "highest": "scale"}  # by widget: the form's field that it is for
 
 
 class QuestionFields(NamedTuple):
@@ -154,7 +148,7 @@ class QuestionHandlers:
         try:
             project, name = self._changed(self._project(project_id, request), name, QuestionFields(*given))
         except AnnotationsError as error:
-            return self._refused(error)
+            return stay(QuestionEditorView, redact_paths(error))
         return self._stored(project, name, "Stored. Whoever answers from now on sees it.")
 
     def move(self, project_id: str, name: str | None, by: int, request: gr.Request) -> QuestionEditorView:
@@ -200,12 +194,7 @@ class QuestionHandlers:
         try:
             return self.shown(self.store.change_project(project), name)._replace(note=success_notice(words))
         except AnnotationsError as error:
-            return self._refused(error)
-
-    def _refused(self, error: AnnotationsError) -> QuestionEditorView:
-        return QuestionEditorView(
-            *[gr.skip()] * (len(QuestionEditorView._fields) - 1), error_notice(redact_paths(error))
-        )
+            return stay(QuestionEditorView, redact_paths(error))
 
     def shown(self, project: Project, name: str | None = None) -> QuestionEditorView:
         """The section with one question chosen; reads only."""
@@ -213,12 +202,8 @@ class QuestionHandlers:
         menu = [*((each.title, each.name) for each in in_order(project)), (NEW, "")]
         blank = Question("", project.subject, Text(), "")
         values = QuestionFields.of(question or blank)
-        values = values._replace(
-            **{
-                name: gr.update(value=getattr(values, name)) | update
-                for name, update in zip(OPTIONAL, optional(values.form), strict=True)
-            }
-        )
+        updates = zip(OPTIONAL, optional(values.form), strict=True)
+        values = values._replace(**{at: gr.update(value=getattr(values, at)) | update for at, update in updates})
         chosen = gr.update(choices=menu, value=question.name if question else "")
         sheet = self._sheet(project)
         return QuestionEditorView(chosen, *values, sheet, NO_DRAWING if sheet is None else "")

@@ -24,7 +24,7 @@ from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
-from studio.components.page_options import PLAIN, QUIET
+from studio.components.page_options import PLAIN, UNLIMITED
 from studio.header import intro
 from studio.projects.dashboard import LABELS, dashboard
 from studio.projects.page import bar, facts
@@ -131,5 +131,4 @@ def page(store: Store, settings: Settings) -> None:
         handlers = ResultsHandlers(store, settings)
         intro("Results", "What people were asked about the drawings here, and what they answered.")
         shown = gr.HTML(elem_id="results", **PLAIN)
-        quick = QUIET | {"concurrency_limit": None}
-        on_load_for("results", handlers.start, [shown], store, settings, **quick)
+        on_load_for("results", handlers.start, [shown], store, settings, **UNLIMITED)

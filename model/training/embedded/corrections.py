@@ -80,14 +80,6 @@ def _kind(prompt: Description, picture: np.ndarray, said: Reflection) -> str | N
     return None if reason_is_true(prompt, reading, said) else "reason"
 
 
-def write_examples(examples: list[JudgeExample], folder: Path) -> None:
-    """One Parquet file in a new folder. Raises DataError where something is there already."""
-    if folder.exists():
-        raise DataError(f"{folder} is there already; choose another --out")
-    folder.mkdir(parents=True)
-    parquet.write_table(arrow.Table.from_pylist([example.to_row() for example in examples]), folder / "train.parquet")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m model.training.embedded.corrections", description=__doc__.split("\n")[0]
@@ -105,7 +97,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         raise DataError(f"{arguments.out} is there already; choose another --out")
     examples = corrections(open_janus(arguments.checkpoint), arguments.count, arguments.seed)
-    write_examples(examples, arguments.out)
+    arguments.out.mkdir(parents=True)
+    rows = arrow.Table.from_pylist([example.to_row() for example in examples])
+    parquet.write_table(rows, arguments.out / "train.parquet")
     print(f"{len(examples)} corrections: {arguments.out}")
 
 
