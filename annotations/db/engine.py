@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,13 +99,11 @@ class Database:
         """
         if self.server is not None or self.write is None:
             return
-        connection = sqlite3.connect(self.directory / FILE, timeout=WAL_SECONDS, isolation_level=None)
-        try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError as error:
-            log.info("the write-ahead log could not be truncated: %s", error)
-        finally:
-            connection.close()
+        with closing(sqlite3.connect(self.directory / FILE, timeout=WAL_SECONDS, isolation_level=None)) as connection:
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError as error:
+                log.info("the write-ahead log could not be truncated: %s", error)
 
     @property
     def url(self) -> URL | None:
@@ -164,11 +162,7 @@ def open_database_for_reading(directory: Path) -> Database:
         raise DirectoryError(
             f"there is no {FILE} in {file.parent}; name the data folder of the studio (--data or AHA_STUDIO_DATA)"
         )
-    current, newest = revisions(file)
-    if current != newest:
-        raise MigrationError(
-            f"{file} has tables of revision {current}, wanted is {newest}; start the studio once, which migrates them"
-        )
+    _check_migrated(str(file), *revisions(file))
     return Database(file.parent, read=_reader(file), write=None)
 
 
@@ -188,14 +182,16 @@ def open_server(directory: Path, url: str) -> Database:
 def open_server_for_reading(directory: Path, url: str) -> Database:
     """The same beside a running studio: nothing is made, migrated or written."""
     address = postgres.parse(url)
-    current, newest = server_revisions(address)
+    shown = postgres.shown(address)
+    _check_migrated(shown, *server_revisions(address))
+    return Database(directory.expanduser().absolute(), read=postgres.reader(address), write=None, server=shown)
+
+
+def _check_migrated(place: str, current: str | None, newest: str) -> None:
     if current != newest:
         raise MigrationError(
-            f"{postgres.shown(address)} has tables of revision {current}, wanted is {newest}; start the studio once, "
-            "which migrates them"
+            f"{place} has tables of revision {current}, wanted is {newest}; start the studio once, which migrates them"
         )
-    read = postgres.reader(address)
-    return Database(directory.expanduser().absolute(), read=read, write=None, server=postgres.shown(address))
 
 
 @contextmanager
@@ -284,13 +280,10 @@ def _lock_for_writing(directory: Path, version: tuple[int, ...]) -> FileLock:
 def _set_journal(file: Path, mode: str) -> None:
     """Set the journal mode of the file, which persists; changing it needs exclusive access."""
     try:
-        connection = sqlite3.connect(file, timeout=BUSY_MS / 1000, isolation_level=None)
-        try:
+        with closing(sqlite3.connect(file, timeout=BUSY_MS / 1000, isolation_level=None)) as connection:
             current = connection.execute("PRAGMA journal_mode").fetchone()[0]
             if current != mode:
                 current = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0]
-        finally:
-            connection.close()
     except sqlite3.OperationalError as error:
         raise BusyError(
             f"{file} could not be opened with journal mode {mode}: {error}; end the processes that use it"

@@ -63,8 +63,7 @@ class BackupTarget:
         names = self._names()
         candidates = [MANIFEST] if MANIFEST in names else []
         candidates += sorted(filter(EARLIER.fullmatch, names), reverse=True)
-        readable = (newest for name in candidates if (newest := self._parsed(name)) is not None)
-        newest = next(readable, None)
+        newest = next(filter(None, map(self._parsed, candidates)), None)
         if newest is None and candidates:
             raise BackupError(f"{MANIFEST} there is cut short, and no earlier one is whole; give an empty folder")
         return newest

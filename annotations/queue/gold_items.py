@@ -39,12 +39,10 @@ def set_use(store: Store, item_id: int, use: ItemPurpose, *, because: str = "") 
         if use is not ItemPurpose.WORK and not known:
             raise ProjectError("nobody has decided this, and people differ on all of it; decide it first, then use it")
         for entry in known:
-            entry |= {"because": because.strip()} if because.strip() else {}
-            entry |= (
-                {"after": revisions.last_before_practice(item) or revisions.newest(session)}
-                if use is ItemPurpose.PRACTICE
-                else {}
-            )
+            if because.strip():
+                entry["because"] = because.strip()
+            if use is ItemPurpose.PRACTICE:
+                entry["after"] = revisions.last_before_practice(item) or revisions.newest(session)
         item.use, item.gold = use.value, known or None
         item.state = completion.state_of(session, project, item).value
         session.flush()

@@ -61,11 +61,9 @@ def decide(
 
 
 def kind_of_decision(questions: Sequence[Question], decided: Annotation, answered: Sequence[Annotation]) -> Decision:
-    """By what people have submitted (among `said`) of the thing that is decided."""
+    """By what people have submitted, among `answered`, about the segment that is decided."""
     forms = {question.name: question.form for question in questions}
-    people = [
-        a for a in answered if a.segment == decided.segment and a.status is Status.SUBMITTED and a.decision is None
-    ]
+    people = [a for a in answered if a.segment == decided.segment and _counts(a)]
 
     def same(name: str, other: Annotation) -> bool:
         pair = decided.answers[name], other.answers.get(name)
