@@ -204,8 +204,7 @@ def hash_of(password: str) -> str:
     normal = normalized(password)
     if not SHORTEST <= len(normal.strip()) <= LONGEST or len(normal) > LONGEST:
         raise PersonError(f"got a password of {len(normal.strip())} characters, wanted {SHORTEST} to {LONGEST}")
-    visible = [c for c in normal.casefold() if unicodedata.category(c)[0] not in "CZ" and not is_invisible(c)]
-    different = set(visible)
+    different = {c for c in normal.casefold() if unicodedata.category(c)[0] not in "CZ" and not is_invisible(c)}
     if len(different) < FEWEST:
         raise PersonError(
             f"got a password of {len(different)} different characters, blanks left out; wanted at least {FEWEST}"
