@@ -76,8 +76,8 @@ def merge(source: str | Path, out: Path) -> None:
 
 def interpolate(parent: str | Path, trained: str | Path, share: float, out: Path) -> None:
     """parent + share · (trained − parent), of two checkpoints of one network (folders or Hub ids, adapters too),
-    computed in float32 and written to `out` in the parent's dtype. Weights between those before and after fine-tuning
-    keep more of what was known (Wortsman et al., 2022, Robust fine-tuning of zero-shot models). Raises
+    computed in float32 and written to `out` in the parent's dtype. Such weights keep
+    more of what was known before fine-tuning (Wortsman et al., 2022, Robust fine-tuning of zero-shot models). Raises
     CheckpointError."""
     if not 0 <= share <= 1:
         raise CheckpointError(f"--share was {share:g}; it has to lie between 0 (the parent) and 1 (what was trained)")

@@ -249,8 +249,8 @@ def sft_example(
 
 
 def _is_plan(row: Mapping[str, Any], completion: Any) -> bool:
-    """Whether a completion answers the user's words by a plan: what else follows them is a verdict on a picture. A
-    picture among these words may be there to be judged or to be edited: a plan of the edit has its `source` told."""
+    """Whether a completion answers the user's words by a plan, not by a verdict on a picture. A picture among these
+    words may be there to be judged or to be edited; the row of an edit names its `source`."""
     try:
         parts, answer = flattened("prompt", row.get("prompt")), only_text(completion)
     except MessageError:

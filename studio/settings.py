@@ -1,8 +1,7 @@
 """Settings of a deployment, from spaces_config.yaml and the environment.
 
-Knows the file and what may stand in it, and how a variable of the environment that wins over it is called; it is handed
-the environment and opens nothing. An unknown key or a value of the wrong kind is an error that says what was meant or
-wanted.
+Knows the file's keys and the environment variables that override them; it is given the environment and opens nothing.
+An unknown key or a value of the wrong kind is an error that says what was probably meant, or what is wanted.
 """
 
 import difflib
@@ -39,7 +38,7 @@ ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class SettingsError(Exception):
-    """A setting that is not known or not possible; the message says which, and what would be."""
+    """An unknown or impossible setting; the message says which, and what would be possible."""
 
 
 class Mode(StrEnum):
@@ -93,7 +92,7 @@ class Settings:
 
     @property
     def hook(self) -> Webhook | None:
-        """Whom to tell of submits. Raises SettingsError for what is no address, and where no secret signs."""
+        """The webhook that is told of submissions. Raises SettingsError for an invalid address or a missing secret."""
         if self.webhook is None:
             return None
         if self.webhook_secret is None:
@@ -113,11 +112,11 @@ class Settings:
         return roles[-1] if roles else None
 
     def listed(self, name: str) -> list[str]:
-        """The parts of a setting that is a text with commas between, in lower case."""
+        """The parts of a comma-separated setting, in lower case."""
         return [entry.strip().lower() for entry in (getattr(self, name) or "").split(",") if entry.strip()]
 
     def check(self) -> None:
-        """What can be known to be wrong before anything is opened. Raises SettingsError."""
+        """Find what can be known to be wrong before anything is opened. Raises SettingsError."""
         _ = self.hook
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

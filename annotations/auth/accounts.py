@@ -1,7 +1,7 @@
 """Local accounts: roles, and passwords as Argon2id hashes.
 
-Knows the store and roles; no page. An account is never removed, because answers were given in its name. Who may try how
-often to sign in is known to `password_login`; the command line is `annotations.people`.
+Knows the store and roles; no page. An account is never removed, because answers were given in its name.
+`password_login` limits attempts to sign in; the command line is `annotations.people`.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ def add(store: Store, name: str, role: Role, password: str | None, *, by: str = 
 
 
 def add_within(session: Session, store: Store, name: str, role: Role, hashed: str | None, *, by: str) -> Person:
-    """The same within a transaction, with the hash of the password."""
+    """As `add`, within a transaction and with the password already hashed."""
     name = unicodedata.normalize("NFC", name)
     written = "".join(
         c for c in name if unicodedata.category(c)[0] != "M" and not is_invisible(c)
@@ -85,17 +85,17 @@ def add_within(session: Session, store: Store, name: str, role: Role, hashed: st
 
 
 def hub_account_name(name: str) -> str:
-    """The name of the account of somebody on the Hub, which is not the one of a local account of that name."""
+    """The account name of somebody on the Hub; never that of a local account."""
     return f"{name.lower()}{HUB}"
 
 
 def hub_account(store: Store, name: str, role: Role, identity: str | None = None) -> Person:
-    """The account of somebody who has signed in elsewhere, made where there is none, in the role that they have there.
+    """The account of somebody who signed in by the Hub, with the role they have there; created where there is none.
 
-    `identity` is what stays there when a name changes: the account is found by it, and keeps the name of its first day.
-    Whoever took over a name that another account has gets a new account with a distinct name; an account
-    without an identity, made by an earlier version, goes to the first login with its name. Raises PersonError where the
-    account is deactivated here, or has a password.
+    `identity` is the Hub's permanent id: the account is found by it and keeps its first name when the name on the Hub
+    changes. Somebody whose name on the Hub belonged to another account gets a distinct name; an account without an
+    identity, made by an earlier version, goes to the first login with its name. Raises PersonError where the account
+    is deactivated here, or has a password.
     """
     with store.database.writing() as session:
         row = _by_identity(session, identity) if identity else None
@@ -119,13 +119,13 @@ def _by_identity(session: Session, identity: str) -> PersonRow | None:
 
 
 def _distinct_name(name: str, identity: str) -> str:
-    """A name for somebody whose own one is taken by who had it before."""
+    """A distinct name for somebody whose own name is that of an earlier account."""
     short = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return f"{name.removesuffix(HUB)[: 64 - len(HUB) - 9]}-{short}{HUB}"
 
 
 def sign_out_from_hub(store: Store) -> None:
-    """End the sessions of all who signed in by the Hub, since what settings say of them may have changed."""
+    """End the sessions of all who signed in by the Hub: the settings that give them their roles may have changed."""
     with store.database.writing() as session:
         for name in session.scalars(select(PersonRow.name).where(PersonRow.name.endswith(HUB))).all():
             end_all(session, store, name)
@@ -162,7 +162,7 @@ def set_role(store: Store, name: str, role: Role, *, by: str = COMMAND_LINE) -> 
 
 
 def deactivate(store: Store, name: str, *, by: str = COMMAND_LINE) -> Person:
-    """From here on the account opens nothing, and its sessions are over for good; what was said in its name stays."""
+    """Bar the account from signing in and end its sessions for good; the answers given in its name stay."""
     with store.database.writing() as session:
         end_all(session, store, name)
         record(session, name, "deactivated", by=by, at=store.clock())

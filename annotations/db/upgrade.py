@@ -2,7 +2,7 @@
 
 Knows locks, backups and Alembic; nothing of what the tables mean. One process migrates at a time. All steps
 and the check of the foreign keys are one transaction: a migration that fails leaves the file as it was, with
-a copy beside it. A server's tables are changed in one transaction as well; copies of them are its keeper's to make.
+a copy beside it. A server's tables are changed in one transaction as well; backing it up is left to its administrator.
 """
 
 import sqlite3

@@ -116,7 +116,7 @@ class ExportKind(ABC):
     unused: ClassVar[str] = ""  # the reason of answers that `make` says nothing about; empty: there are none
 
     def reads(self, question: Question) -> bool:
-        """Whether it makes rows, or reasons, of the answers to a question."""
+        """Whether answers to a question become rows, or exclusions with their reasons."""
         return question.name in self.questions if self.questions else question.form.name in self.forms
 
     def file_name(self, split: str) -> str | None:

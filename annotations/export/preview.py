@@ -35,7 +35,7 @@ class Survey:
 def survey(
     store: Store, kind: str, query: Query = EVERYTHING, stopped: Callable[[], bool] = lambda: False, *, first: int = 0
 ) -> Survey:
-    """Of all that the query keeps, or of what was looked at until `stopped` said so; with so many of the first rows."""
+    """A preview of all that the query keeps, or of what was read before `stopped` was true, with the `first` rows."""
     with store.database.reading() as session:
         usual = int(session.scalar(select(func.avg(ImageRow.size))) or 0)
     unread = 0

@@ -94,7 +94,7 @@ EVERYTHING = Query()
 
 
 def moment(text: str) -> datetime:
-    """A day or a moment (ISO 8601) in UTC, which it is where it names no time zone. Raises ExportError."""
+    """A day or a moment (ISO 8601) in UTC; without a time zone it is taken as UTC. Raises ExportError."""
     try:
         made = datetime.fromisoformat(text)
         return made.replace(tzinfo=UTC) if made.tzinfo is None else made.astimezone(UTC)

@@ -53,7 +53,7 @@ OnProgress = Callable[[str, int, int], None]  # what is being done, how far, of 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of an import. With errors nothing is stored, unless bad rows were to be left out."""
+    """The result of an import. With errors nothing is stored, unless bad rows were to be left out."""
 
     batch: str  # names what was imported together
     records: int  # stored now
@@ -81,7 +81,7 @@ def bring_in(
     on_progress: OnProgress = lambda stage, done, total: None,
     bytes_in_process: int = BYTES_IN_PROCESS,
 ) -> Report:
-    """Import a file, folder or zip, or what files that came together hold (`sources`), while others work.
+    """Import a file, folder or zip, or the tables of an upload, while others work.
 
     `images` is where records' pictures lie, `drawn_by` the model that drew them, `columns` a mapping of a table
     to the format `folder`; from `bytes_in_process` on files are checked in a process of their own, which takes
@@ -132,7 +132,7 @@ def rehearse(
     on_progress: OnProgress = lambda stage, done, total: None,
     bytes_in_process: int = BYTES_IN_PROCESS,
 ) -> Report:
-    """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
+    """The report of a dry run: everything is read and checked, nothing is stored. Raises as `bring_in` does."""
     with _sources(source, format, images, columns) as (sources, format):
         job = CheckJob(tuple(sources), format, drawn_by, "", store.clock(), None)
         first = tuple(shown(read(job, sources[0]), FIRST))

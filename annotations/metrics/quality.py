@@ -71,7 +71,7 @@ def stances(question: Question, annotations: Sequence[Annotation]) -> Given:
 
 
 def stance(question: Question, annotation: Annotation) -> Hashable:
-    """The answer to a question, as something that is equal where two say the same."""
+    """The answer to a question as a value that is equal for two people who say the same."""
     return question.form.comparable(annotation.answers[question.name])
 
 
@@ -116,7 +116,7 @@ def drawings_to_name(answers: ProjectAnswers) -> list[str]:
 
 
 def accuracy(answers: ProjectAnswers) -> dict[str, Accuracy]:
-    """Per annotator: of how many gold items every answer that is known was given right."""
+    """Per annotator: how many gold items they answered right in all that is known of them."""
     mine: dict[tuple[int, str], list[Annotation]] = defaultdict(list)
     for annotation in answers.submitted:
         if annotation.item in answers.gold:
@@ -129,8 +129,8 @@ def accuracy(answers: ProjectAnswers) -> dict[str, Accuracy]:
 
 
 def throughput(answers: ProjectAnswers) -> dict[date, Counter[str]]:
-    """Answers per day (UTC) and person, the days in order: what somebody said of one item is one answer, given when
-    its last part was."""
+    """Answers per day (UTC) and person, the days in order: all that somebody said of one item is one answer, given with
+    its last part."""
     last = {
         (annotation.item or annotation.trajectory_id, annotation.annotator): moment(annotation)
         for annotation in sorted(answers.submitted, key=moment)

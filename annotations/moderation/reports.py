@@ -1,4 +1,4 @@
-"""Reports of drawings by whoever sees them, and what an admin makes of them: append-only."""
+"""Reports of drawings by whoever sees them, and how an admin dealt with them: append-only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

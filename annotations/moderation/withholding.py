@@ -1,4 +1,4 @@
-"""Hides drawings reversibly: out of every list, link, preview, queue and export until they are shown again.
+"""Hides drawings reversibly from every list, link, preview, queue and export until they are shown again.
 
 A hidden drawing has a row of `deletions` that keeps what its items and leases were. A deletion of it afterwards is for
 good. Each function is one transaction.
@@ -61,7 +61,7 @@ def withheld(store: Store) -> list[TrajectorySummary]:
 
 
 def withheld_picture(store: Store, sha256: str) -> bytes | None:
-    """The PNG of a drawing that is hidden so, for moderators; None for any other, and for one that is lost."""
+    """For moderators, the PNG of a drawing that is hidden like this; None for any other, and for a lost one."""
     link = TrajectoryImageRow
     shown = exists().where(link.sha256 == sha256, link.trajectory_id == DeletionRow.trajectory_id)
     with store.database.reading() as session:

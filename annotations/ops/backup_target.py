@@ -1,8 +1,8 @@
 """Backup targets: a folder or a Hub repository, its manifests and files.
 
-A file appears there under its name whole or not at all. The manifest is written last, under a name of its own first:
-where a kill or a disk has cut the newest, the one before still says what belongs together. Knows names and fsspec;
-neither databases nor what is in the files.
+A file appears there under its name whole or not at all. The manifest is written last, and first under a name of its
+own: where a kill or a full disk has cut the newest short, the one before still lists what belongs together. Knows names
+and fsspec; neither databases nor what is in the files.
 """
 
 import json
@@ -136,8 +136,8 @@ class BackupTarget:
 
 
 def check(address: str, directory: Path, needed: int) -> None:
-    """Raises BackupError for a target that cannot be: not known, inside the data folder, not to be written to, or a
-    folder without room for so many bytes.
+    """Raises BackupError for an unusable target: unknown, inside the data folder, not writable, or a folder without
+    room for so many bytes.
     """
     try:
         folder = BackupTarget(address).folder

@@ -1,7 +1,7 @@
 """Makes an item gold, practice or work; right answers are a reviewer's decision, else unanimous answers.
 
-Knows the store and the queue's rows; each call is one transaction. What is right is what a reviewer has decided, else
-what everybody said alike. Who answered the item as work keeps that answer, whatever becomes of the item.
+Knows the store and the queue's rows; each call is one transaction. An answer given to the
+item as work stays, whatever the item is used for later.
 """
 
 from collections import defaultdict
@@ -23,8 +23,8 @@ LONGEST_WHY = 500  # characters
 
 
 def set_use(store: Store, item_id: int, use: ItemPurpose, *, because: str = "") -> int:
-    """Make an item one of gold or of practice, or of work again; how many right answers it has then. `because` is told
-    to who practises.
+    """Use an item as gold, for practice, or for work again; returns how many right answers it has. `because` is shown
+    to those who practise.
 
     Raises NotFoundError, and ProjectError where nothing is known of it, or where it was for practice so far.
     """

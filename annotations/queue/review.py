@@ -35,7 +35,7 @@ def decide(
     """Store a reviewer's answers about an item, all or none; decided again, the later ones stand. `restored`: the
     revision that is brought back, and by whom.
 
-    Raises NotFoundError, AnswerError, ConflictError, and ProjectError for who has answered the item like the others.
+    Raises NotFoundError, AnswerError, ConflictError, and ProjectError for a reviewer who has answered the item.
     """
     with store.database.writing() as session:
         item, now = items.get(session, item_id), store.clock()
@@ -80,8 +80,8 @@ def kind_of_decision(questions: Sequence[Question], decided: Annotation, answere
 
 
 def send_back(store: Store, item_id: int, annotator: str, reviewer: str, note: str, *, to_others: bool) -> None:
-    """Take back what a person submitted about an item: it is asked again, of them or of somebody else, and the note is
-    shown to who is asked. Their answers stay as unfinished ones.
+    """Take back what a person submitted about an item: they or somebody else are asked again and shown the note. Their
+    answers stay as unfinished ones.
 
     Raises NotFoundError, AnswerError for a blank or long note, ProjectError where there is nothing to send back.
     """

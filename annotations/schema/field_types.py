@@ -41,7 +41,7 @@ def misfit(value: Any, expected: Any, place: str = "") -> str | None:
 
 @cache
 def _check(expected: Any) -> Callable[[Any], bool]:
-    """Whether a value fits, without saying where it does not; thousands of values are asked about."""
+    """Whether a value fits, without saying where it does not: fast, for thousands of values."""
     if expected is int:
         return lambda value: type(value) is int or _fits(value, int)
     if expected is str:

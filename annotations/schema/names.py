@@ -25,7 +25,7 @@ def clean_name(name: str) -> str:
 
 
 def _is_kept(character: str) -> bool:
-    """Whether a character that is not seen by itself changes how its neighbours look."""
+    """Whether an invisible character changes how its neighbours look."""
     return character in JOINERS or "VARIATION SELECTOR" in unicodedata.name(character, "")
 
 

@@ -22,7 +22,8 @@ MOST_EXAMPLES, LONGEST_NOTE = 24, 300  # pictures of the guidelines; characters
 
 
 class Role(StrEnum):
-    """What a person may do, each what those before may, too; but annotators see no results, lest they follow them."""
+    """What a person may do. Each role may do what those before it may, but annotators see no results, which could
+    sway them."""
 
     VISITOR = "visitor"
     GUEST = "guest"  # sees projects, items and results, and changes nothing
@@ -135,7 +136,7 @@ class Project:
 
 
 def check_project(project: Project) -> None:
-    """Raises ProjectError for a project that cannot be, and says why."""
+    """Raises ProjectError for an impossible project, and says why."""
     check_questions(project.questions)
     if not project.name.strip():
         raise ProjectError("the project has no name; give one of 1 to 120 characters")

@@ -54,8 +54,8 @@ ITEMS_PER_WRITE = 50  # added to a project in one transaction
 
 
 def open_store(directory: Path, url: str | None = None, pictures: str | None = None) -> "Store":
-    """The store in a data folder, created or migrated where needed; with the URL of a PostgreSQL database the folder
-    has only the pictures, and with a folder or URL for `pictures` not even these. Raises DatabaseError.
+    """The store in a data folder, created or migrated where needed. With the URL of a PostgreSQL database the folder
+    holds only the pictures, unless `pictures` is another folder or URL for them. Raises DatabaseError.
     """
     return Store(open_database(directory) if url is None else open_server(directory, url), pictures=pictures)
 
@@ -134,12 +134,12 @@ class Store:
             return trajectories.get(session, trajectory_id)
 
     def trajectories_by_id(self, ids: Sequence[str]) -> dict[str, Trajectory]:
-        """Those of the trajectories that exist and are visible, by id; all of them are in memory."""
+        """The existing visible trajectories among these ids, by id, all in memory."""
         with self.database.reading() as session:
             return trajectories.get_all(session, ids)
 
     def visible(self, ids: Sequence[str]) -> set[str]:
-        """Those of the ids whose trajectories exist and are not deleted; any number."""
+        """Which of these ids, any number of them, are of visible trajectories."""
         with self.database.reading() as session:
             return trajectories.visible_ids(session, ids)
 

@@ -111,7 +111,7 @@ def _outline(segment: Segment) -> Segment:
 
 
 def columns_of(trajectory: Trajectory) -> dict[str, object]:
-    """The columns that repeat what the body says, so that lists need not read it. Raises TrajectoryError."""
+    """The columns that repeat parts of the body, so that lists need not read it. Raises TrajectoryError."""
     pictures = pictures_by_position(trajectory)
     shown = [sha256 for (_, frame), sha256 in pictures.items() if frame == 0] or list(pictures.values())
     parent = trajectory.parent

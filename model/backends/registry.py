@@ -48,8 +48,8 @@ def is_janus(source: str | Path) -> bool:
 
 
 def may_carry_out(source: str | Path, task: Task) -> bool:
-    """What a source tells of the tasks of its backend before it is open: a pipeline edits no image, and judges one only
-    by a critic. Of other kinds True; `Backend.capabilities` says what they can."""
+    """Whether a backend may carry out a task, as far as its source tells before it is opened: a pipeline edits no
+    image, and judges one only by a critic. True for other kinds; `Backend.capabilities` says what they can do."""
     kind, rest = _parts(source)
     if kind != "diffusion":
         return True

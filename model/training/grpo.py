@@ -183,7 +183,7 @@ def sequences_with_advantages(
 
 
 def _of_channel(sequence: TrainingSequence, settings: GrpoSettings) -> TrainingSequence:
-    """With the targets that are trained: text, image codes, or both."""
+    """With only the targets of the trained channel: text, image codes, or both."""
     if settings.channels == "both":
         return sequence
     images = settings.channels == "images"

@@ -28,7 +28,7 @@ ADAPTER_ENTRIES = ("r", "lora_alpha", "use_dora", "target_modules")  # of adapte
 
 
 class Scores(NamedTuple):
-    """Of every scored token, in the order of the batch: log-probabilities and what else is measured."""
+    """Log-probabilities and other measures of every scored token, in the order of the batch."""
 
     log_probs: torch.Tensor  # (A,) under the token's rule
     untruncated: torch.Tensor  # (A,) without top-k: finite in another network, too
@@ -40,7 +40,7 @@ class Scores(NamedTuple):
 
 class Policy(torch.nn.Module):
     """Text and codes alike. What trains is the language model, its embeddings and heads; codec and vision tower are
-    frozen (Janus-Pro-R1 freezes them, too; training/LOG.md). Of a network with an adapter that alone trains."""
+    frozen (Janus-Pro-R1 freezes them, too; training/LOG.md). With an adapter, the adapter alone trains."""
 
     def __init__(self, janus: Janus, *, entropies: bool = False, adapter_off: bool = False):
         super().__init__()

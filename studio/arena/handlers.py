@@ -1,7 +1,7 @@
 """Handlers of the Arena: claim a pair, vote, skip, undo, release, standings.
 
-Knows the queue, which says who stands on which side, and the store; where it all stands is known to `page`.
-Nothing that is sent to the browser says who drew what, until it is counted. Every handler checks who is asking; an
+Knows the store and the queue, which chooses the sides; `page` has the layout. Nothing that is sent to the browser says
+who drew what before the vote is counted. Every handler checks who is asking; an
 answer that is sent twice is stored once. A pair is held by signs of life, and goes to others when the page goes away.
 """
 
@@ -233,7 +233,7 @@ class ArenaHandlers:
         return None
 
     def alive(self, showing: PairToken | None, request: gr.Request) -> Any:
-        """A sign of life; a line where the pair is no longer one's own."""
+        """A sign of life; a notice where the pair is no longer held by this person."""
         at = self._resolve_session(request)
         if showing is None:
             return gr.skip()

@@ -100,7 +100,7 @@ def frame(sha256: str, png: bytes, share: float) -> Row:
 
 
 def ending(reason: StopReason) -> Row:
-    """`person` is said instead of `text` where the last verdict is a person's."""
+    """`person` replaces `text` where the last verdict is a person's."""
     by_person = {"person": BY_PERSON[reason]} if reason in BY_PERSON else {}
     return {"is": "end", "reason": reason.value, "text": ENDINGS[reason]} | by_person
 
@@ -131,12 +131,12 @@ def replay_value(trajectory: Trajectory, picture: PictureOf, *, run: str, pace: 
 
 
 def _without_picture(made: Row) -> Row:
-    """Cells and pictures of a replay are cut from the pictures that the value holds as a `whole`."""
+    """Without its own picture: the page cuts cells of a replay from the `whole` pictures that the value holds."""
     return {name: made[name] for name in made if name != "png"} if made["is"] in ("cells", "picture") else made
 
 
 def _left_undrawn(made: Row, trajectory: Trajectory) -> list[Row]:
-    """How far an image of codes had come that was never finished, and so has no picture."""
+    """How far an unfinished image of codes had come, which has no picture."""
     segment = trajectory.segments[made["segment"]] if made["is"] == "segment" else None
     if not isinstance(segment, Image) or segment.sha256 is not None or not segment.codes:
         return []
@@ -260,7 +260,7 @@ def sentence(words: str) -> str:
 
 
 def day(at: datetime) -> str:
-    """A day in UTC, which gallery.js makes one of the time zone that the browser is in."""
+    """A day in UTC, which gallery.js converts to the browser's time zone."""
     at = at.astimezone(UTC)
     return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at.day} {at:%b %Y} (UTC)</time>'
 

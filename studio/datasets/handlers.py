@@ -240,5 +240,5 @@ def zip_of(folder: Path, manifest: Manifest) -> str:
 
 
 def _menu(choices: Sequence[Any]) -> Any:
-    """The choices of a filter; a filter among fewer than two is not shown."""
+    """The choices of a filter, which is shown only if there are at least two."""
     return gr.update(choices=list(choices), visible=len(choices) > 1)

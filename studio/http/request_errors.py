@@ -102,8 +102,8 @@ class RequestErrors:
 
 
 class _Answering:
-    """What is sent on: a handler's gr.Error, which Gradio sends as 500, as 422; a file that is not there or not for
-    anybody, which Gradio refuses with 403, as 404.
+    """Changes what is sent: a handler's gr.Error, which Gradio sends as 500, to 422; a missing or forbidden file, which
+    Gradio refuses with 403, to 404.
     """
 
     def __init__(self, send: Send, *, direct: bool, file: bool) -> None:
@@ -125,7 +125,7 @@ class _Answering:
 
 
 def _check_files(values: Any) -> None:
-    """Raises gr.Error where a file is an address: Gradio would fetch it, of any size, whatever it costs to whom."""
+    """Raises gr.Error where a file is an address: Gradio would fetch it, whatever its size."""
     left = [values]
     while left:
         value = left.pop()
@@ -178,7 +178,7 @@ def _checked(block: Any, value: Any) -> Any:
 
 
 def _text(name: str, value: Any) -> Any:
-    """The value, where it holds no half of a surrogate pair, which neither JSON nor a database can keep."""
+    """The value. Raises gr.Error for half a surrogate pair, which neither JSON nor a database can hold."""
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise gr.Error(f"{name}: got a text with half a character (a lone surrogate); send it whole")
     return value

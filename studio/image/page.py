@@ -152,8 +152,8 @@ def recorded_png(example: ImageExample) -> bytes:
 
 
 def try_example(example: ImageExample, before: str | None) -> tuple[str, render.Row]:
-    """A file of its drawing, and the timeline's words in place of an earlier result: also, that it has replaced the
-    visitor's image `before`, where that was none of the examples'."""
+    """A file of its drawing, and a notice in place of an earlier result, which also tells of a visitor's own image
+    (`before`) that it has replaced."""
     own = before is not None and Path(before).read_bytes() not in map(recorded_png, EXAMPLES)
     said = OWN_IMAGE.format(instead=", which has taken the place of yours" * own, choice=example.choice)
     return picture_of(example), render.empty_value(said)
@@ -162,7 +162,7 @@ def try_example(example: ImageExample, before: str | None) -> tuple[str, render.
 def upload(**options: Any) -> gr.Image:
     """An image as the file that was uploaded: Gradio itself would decode it whole, and keep another copy of it.
 
-    Whether it is a picture is found out by who reads it. No subclass, for which Gradio would write a file beside this.
+    Whoever reads it finds out whether it is a picture. It is no subclass, since Gradio would write a file beside this.
     """
     made = gr.Image(**options)
     made.preprocess = path_of

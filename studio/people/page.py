@@ -1,6 +1,6 @@
 """The People page: accounts with their roles, invitations, signing out everywhere, and who changed what.
 
-Every change goes through the running studio, so that it needs no second process on the database.
+Every change is made by the running studio, so that no second process opens the database.
 """
 
 from dataclasses import dataclass

@@ -237,8 +237,8 @@ def judged(
     owner: str,
     on_progress: Callable[[int, int], None],
 ) -> list[str]:
-    """Trajectories with a verdict on their last picture, in the given order: of those without one what the checkpoint
-    says, as a trajectory of its own. Raises FillingError for a picture that cannot be judged, CheckpointError."""
+    """Trajectories with a verdict on their last picture, in the given order; where one has none, the checkpoint judges
+    it in a trajectory of its own. Raises FillingError for a picture that cannot be judged, CheckpointError."""
     generator = checkpoints.named(judge)
     if not generator.backend.capabilities.judge:
         raise FillingError(f"{judge} judges no pictures; choose another")

@@ -1,7 +1,7 @@
 """The page of one project: dashboard, items, questions.
 
 Knows the store, how things come into a project, and how the dashboard is laid out. Long work shows a bar; an import is
-whole or nothing, and every row that is bad is told.
+all or nothing, and every bad row is reported.
 """
 
 from collections.abc import Iterator, Sequence

@@ -228,7 +228,7 @@ class QuestionHandlers:
 
 
 def optional(form: str) -> list[dict[str, Any]]:
-    """Updates of the widgets OPTIONAL: those are seen that questions of this form have."""
+    """Updates of the OPTIONAL widgets, which are visible where questions of this form use them."""
     has = {field.name for field in fields(FORMS[form])} if form in FORMS else set()
     return [gr.update(visible=True if OPTIONAL[name] in has else "hidden") for name in OPTIONAL]
 

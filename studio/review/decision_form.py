@@ -60,7 +60,7 @@ def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
 
 
 def majority(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
-    """What most who answered about a thing said, question by question; nothing where they are split, and no texts."""
+    """What most people said about a segment, question by question; nothing where they are split, and no texts."""
     return _filled_in(sheet, submitted, _most)
 
 

@@ -33,7 +33,7 @@ class Correction:
 
     @property
     def is_written(self) -> bool:
-        """Whether the person wrote it, in place of confirming what the model said."""
+        """Whether the person wrote it, rather than confirmed what the model said."""
         return self.target.origin is Origin.PERSON
 
 

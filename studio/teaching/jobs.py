@@ -62,7 +62,7 @@ class Teaching:
 
 @dataclass(frozen=True)
 class Taught:
-    """What came of a lesson: who draws now for this person in place of `parent`, and what changed."""
+    """The result of a lesson: the checkpoint that draws for this person instead of `parent`, and what changed."""
 
     generator: Generator
     parent: str
@@ -180,7 +180,7 @@ class TeachingJobs:
             return run.name
 
     def _settle(self) -> None:
-        """Take over what a process that has ended has made; end one that takes too long."""
+        """Take over the result of a process that has ended; end one that takes too long."""
         running = self._running
         if running is None:
             return
@@ -205,7 +205,7 @@ class TeachingJobs:
         self._remember(running.person, taught)
 
     def _remember(self, person: str, taught: Taught) -> None:
-        """In place of what this person had taught before; the oldest makes room."""
+        """Keep it instead of what this person taught before; the oldest is dropped where there are too many."""
         self.drop(person)
         while len(self._taught) >= MOST_TAUGHT:
             self.drop(next(iter(self._taught)))
@@ -230,7 +230,7 @@ def _prompts(corrections: Sequence[Correction]) -> list[tuple[str, int, bool]]:
 
 
 def _as_run(taught: Taught, place: Path, person: str) -> TrainingRun:
-    """A finished run's folder of it, with the revisions that it learnt from."""
+    """Make it the folder of a finished run, with the revisions that it learnt from."""
     folder = place / taught.name
     sources = folder / SOURCES / "0"
     sources.mkdir(parents=True)

@@ -33,7 +33,7 @@ RowContent = tuple[Mapping[str, Any], Mapping[str, bytes]]  # values of a row, a
 
 
 def untouched(annotated: AnnotatedTrajectory) -> bool:
-    """Whether nobody has answered anything about it but the file that it was imported from."""
+    """Whether its only answers are those of the file that it was imported from."""
     return all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in in_order(annotated))
 
 
@@ -43,8 +43,8 @@ def is_imported(group: AnswerGroup) -> bool:
 
 
 class PairsKind(ExportKind):
-    """One row per pair of which people preferred one, by each criterion, or that only the file which it was imported
-    from has answered about."""
+    """One row per criterion for each pair of which people preferred one, or whose only answers are those of the file
+    that it was imported from."""
 
     counted = (ANNOTATED, IMPORTED)
     advice = "compare two drawings, choose the best of several, or rate two of a prompt"

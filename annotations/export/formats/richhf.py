@@ -123,7 +123,7 @@ def _row(
 
 
 def _labels(prompt: str, words: Sequence[AggregatedAnswer], people: Sequence[Annotation]) -> str | None:
-    """One number per token; None where nobody was asked. Who marked no word says that all are drawn."""
+    """One number per token; None where nobody was asked. No marked word means that all are drawn."""
     if not words:
         return None
     marked = [index for aggregated in words for said in _said(aggregated) for index in said]
@@ -139,7 +139,7 @@ def _said(aggregated: AggregatedAnswer) -> list[Any]:
 def _map(
     regions: Sequence[AggregatedAnswer], people: Sequence[Annotation], *, misaligned: bool
 ) -> dict[str, Any] | None:
-    """None where nobody was asked. Who marked no place says that nothing is wrong."""
+    """None where nobody was asked. No marked place means that nothing is wrong."""
     if not regions:
         return None
     total = np.zeros((SIDE, SIDE))

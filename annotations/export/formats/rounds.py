@@ -1,6 +1,6 @@
 """Rounds of a drawing: each image, whether people accept it, why, and what to change; until one is accepted.
 
-What formats that keep a whole trajectory of reflections are made from. Words are a person's correction, else the
+The formats that keep a whole trajectory of reflections are made from them. Words are a person's correction, else the
 model's own where its reason is good. An edit is never invented: it is a person's answer, or the model said it.
 """
 
@@ -105,7 +105,7 @@ class RoundsKind(ExportKind):
 
 
 def rounds_of(annotated: AnnotatedTrajectory, context: Context, *, edits: bool) -> Iterator[Rounds | Excluded]:
-    """What a trajectory makes, and why answers are in nothing of it. `edits`: whether each rejected image needs one."""
+    """The rounds of a trajectory, and why answers are left out. `edits`: whether each rejected image needs an edit."""
     by_segment: dict[int, AggregatedReflection] = {}
     for reflection in aggregate_reflections(annotated, context, WITH_EDIT):
         if isinstance(reflection, Excluded):

@@ -5,8 +5,8 @@ people answered ("annotations") and the questions of the projects in which they 
 
 A file with a trajectory, or several (a list, or JSON Lines); or a folder, of which every `trajectory.json` below is
 read. What *Draw* keeps has its pictures in it: {"trajectory": …, "pictures": {sha256: PNG in base64}}. Otherwise they
-are looked for by their hash among the PNG files beside the file, and at last in the store. A PNG that a browser has
-written anew has another hash; its pixels are encoded as the studio does, which gives the hash back where nothing was
+are looked for by their hash among the PNG files beside the file, and finally in the store. A PNG that a browser has
+encoded again has another hash; its pixels are encoded as the studio does, which gives the same hash unless they were
 changed.
 """
 

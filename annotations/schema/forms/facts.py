@@ -125,7 +125,7 @@ def facts_from(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def score_of(shares: Mapping[Any, float]) -> float:
-    """How far a fact holds, 0 to 1, by the shares of people for each of STATES; who cannot tell counts half."""
+    """How far a fact holds, 0 to 1, by the shares of people for each of STATES; “cannot tell” counts half."""
     return shares.get("yes", 0.0) + shares.get("unclear", 0.0) / 2
 
 

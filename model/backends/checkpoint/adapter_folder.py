@@ -1,7 +1,7 @@
 """Adapter folders in peft's format (adapter_config.json, adapter_model.safetensors), read, checked and written.
 
-Reading needs no peft: an adapter is merged into the tensors of its base while these are read. What is refused is what
-cannot be merged so, what is damaged, and a base other than the one that the adapter was trained beside.
+Reading needs no peft: an adapter is merged into the tensors of its base while these are read. An adapter is refused if
+it cannot be merged this way, is damaged, or was trained on another base.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """A few corrections learnt by an adapter in under a minute, for one session: the run, and the network that draws.
 
-Self-distillation goes beside them, on rollouts of the prompts that were corrected and, for a checkpoint of the
-embedded world, of its prompts: so a corrected judge does not forget how to draw, nor says no to all that is like what
-was corrected. Sequences of the world are learnt, too, where `replay` asks for them.
+Beside them it learns by self-distillation, on rollouts of the corrected prompts and, for a checkpoint of the embedded
+world, of the world's prompts: so a corrected judge does not forget how to draw, nor says no to all that resembles what
+was corrected. With `replay` it learns sequences of the world, too.
 """
 
 import json
@@ -108,8 +108,8 @@ def teach(
 @torch.no_grad()
 def scale_down(janus: Janus, sequences: Sequence[TrainingSequence], least: float) -> float:
     """Scale a LoRA adapter in place, by the smallest of SCALES with which every verdict that it has learnt keeps the
-    probability `least`; returns the scale, 1 where there is none. Weights between those before and after training keep
-    more of what was known (Wortsman et al., 2022, Robust fine-tuning of zero-shot models)."""
+    probability `least`; returns the scale, 1 where there is none. A smaller change of the weights keeps more of what
+    was known before (Wortsman et al., 2022, Robust fine-tuning of zero-shot models)."""
     learnt = [at for at, probability in enumerate(verdict_probabilities(janus, sequences)) if probability > 0.5]
     layers = [layer.lora_B[DEFAULT].weight for layer in adapted_layers(janus.network).values()]
     trained = [weight.clone() for weight in layers]

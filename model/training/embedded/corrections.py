@@ -3,8 +3,8 @@
     python -m model.training.embedded.corrections --checkpoint rl --count 40 --out corrections
     python -m model.training.sft --data corrections --checkpoint rl --steps 50 --out better
 
-An annotator who makes no mistakes, simulated. A third of the rows have a wrong verdict corrected, a third a right “no”
-whose reason was false, and a third confirm what was said of a right drawing. Prompts are of the training split, hard
+They simulate an annotator who makes no mistakes. A third of the rows correct a wrong verdict, a third the false reason
+of a right “no”, and a third confirm what was said of a right drawing. Prompts are of the training split, hard
 ones and others in turn, drawn without a thought.
 """
 

@@ -68,8 +68,7 @@ OWN_FIELDS: dict[str, Any] = {"thinks": True, "embedded_world": True}  # of a co
 
 
 def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3, codec: int = 64) -> JanusConfig:
-    """The sizes of the embedded network; the arguments, of which `codec` is its base channels, make
-    smaller ones for tests."""
+    """The sizes of the embedded network; the arguments make smaller ones for tests (`codec`: its base channels)."""
     vision_hidden = -(-hidden // 64) * 32  # about half, in heads of 32
     return JanusConfig(
         text_config=LlamaConfig(

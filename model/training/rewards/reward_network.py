@@ -128,7 +128,7 @@ def reward_batch(janus: Janus, rows: Sequence[RewardRow]) -> RewardBatch:
 
 
 def open_reward_network(folder: str | Path) -> RewardNetwork:
-    """A reward model that `model.training.reward` saved. Raises CheckpointError for a folder that is none."""
+    """Open a reward model that `model.training.reward` saved. Raises CheckpointError for any other folder."""
     path = Path(path_of(folder)) / HEAD
     if not path.is_file():
         raise CheckpointError(f"{folder} is no reward model: it has no {HEAD}; train one by model.training.reward")

@@ -84,7 +84,7 @@ def add_load_options(
 
 
 def load_options_of(arguments: argparse.Namespace) -> LoadOptions:
-    """The `LoadOptions` that the options of `add_load_options` give."""
+    """The `LoadOptions` from the options of `add_load_options`."""
     adapter = None
     if arguments.adapter:
         targets: Sequence[str] = arguments.adapter_targets

@@ -1,4 +1,4 @@
-"""Settings of the training loop, and what of them every method's command offers."""
+"""Settings of the training loop, and those that every method's command offers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -26,7 +26,7 @@ def option_names(setting: str) -> list[str]:
 
 
 def by_present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run that was begun with former names, by the names of today."""
+    """The settings of a run with former names of settings replaced by the present ones."""
     present = {former: name for name, former in FORMER_NAMES.items()}
     return {present.get(name, name): value for name, value in settings.items()}
 

@@ -85,8 +85,8 @@ def _thought(items: Sequence[Item]) -> str:
 
 
 def _plan(description: Description, items: Iterable[Item]) -> str:
-    """A thought that names objects in the order of the prompt, what that does not name last: so it need not keep track
-    of what is planned already."""
+    """A thought that names objects in the order of the prompt, others last: so it need not keep track of what is
+    planned already."""
     nouns = [group.noun for group in description.groups]
     return _thought(sorted(items, key=lambda item: nouns.index(item.noun) if item.noun in nouns else len(nouns)))
 
@@ -132,8 +132,8 @@ def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought:
 
 
 def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:
-    """A right drawing is rejected for what the prompt does not say: the revision does as the reason says. So a reason
-    is read, and not only the prompt once more."""
+    """A right drawing is rejected for something that the prompt does not say, and the revision follows the reason: so
+    the reason must be read, not only the prompt once more."""
     image = render(scene)
     while accepted(check(other := otherwise(rng, description), read(image))):
         pass
