@@ -60,7 +60,7 @@ def list_handlers(store):
 
 @pytest.fixture
 def handlers(store, tiny):
-    return ProjectHandlers(store, Checkpoints(Generator(JanusBackend(tiny), store)), Settings())
+    return ProjectHandlers(store, Settings(), Checkpoints(Generator(JanusBackend(tiny), store)))
 
 
 def keep(store, number: int = 0, **changes) -> str:
@@ -304,7 +304,7 @@ def test_an_address_that_names_no_project_says_so(handlers):
 def test_a_visitor_is_refused_by_every_handler(store, tiny):
     public = Settings(mode=Mode.PUBLIC)
     list_handlers = ProjectsHandlers(store, public)
-    handlers = ProjectHandlers(store, Checkpoints(Generator(JanusBackend(tiny), store)), public)
+    handlers = ProjectHandlers(store, public, Checkpoints(Generator(JanusBackend(tiny), store)))
     calls = (
         lambda: list_handlers.start(visit()),
         lambda: list_handlers.kind(FEEDBACK, visit()),

@@ -24,17 +24,15 @@ from annotations.schema.forms.text import LONGEST_TEXT, Text
 from annotations.schema.project import Project, Role
 from annotations.schema.question_targets import PAIR
 from annotations.schema.questions import Question
-from annotations.store.store import Store
 from studio.annotate.held_items import HeldItems
 from studio.annotate.reflection_view import progress_line
 from studio.arena.leaderboard import leaderboard
-from studio.auth.identity import Identity, require
+from studio.auth.identity import Identity, PageHandlers
 from studio.auth.project_rights import readable
 from studio.components.forms.sheet import UNREADABLE, Sheet, SheetTarget, value_of
 from studio.components.notices import error_notice, practice_missing, success_notice
 from studio.components.page_options import stay
 from studio.components.render import escaped, isolated
-from studio.settings import Settings
 
 TITLE = '<h1 class="no-pairs">Nothing to compare yet</h1>'  # arena.css hides then what could do nothing
 NONE = TITLE + (
@@ -143,11 +141,9 @@ def written_texts(project: Project, words: str | None) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class ArenaHandlers:
+class ArenaHandlers(PageHandlers):
     """The handlers of the page."""
 
-    store: Store
-    settings: Settings
     holding: HeldItems
 
     def start(self, request: gr.Request) -> ArenaView:
@@ -253,7 +249,7 @@ class ArenaHandlers:
 
     def leaders(self, project: str | None, request: gr.Request) -> str:
         """Who draws better, for those who are not to be blind."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         try:
             answers = project_answers(self.store, readable(self.store, project or "", user).id)
         except NotFoundError:
@@ -265,7 +261,7 @@ class ArenaHandlers:
 
     def _resolve_session(self, request: gr.Request) -> ArenaSession:
         """Raises gr.Error for visitors."""
-        return ArenaSession(require(Role.ANNOTATOR, request, self.settings, self.store), request.session_hash or "")
+        return ArenaSession(self.require(Role.ANNOTATOR, request), request.session_hash or "")
 
     def _project(self, at: ArenaSession, showing: PairToken) -> Project:
         """The project of what is shown, as long as it is open to this person. Raises NotFoundError."""

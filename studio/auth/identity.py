@@ -62,6 +62,17 @@ def require(role: Role, request: gr.Request | None, settings: Settings, store: S
     return who
 
 
+@dataclass(frozen=True)
+class PageHandlers:
+    """The handlers of a page; each of them checks who is asking."""
+
+    store: Store
+    settings: Settings
+
+    def require(self, role: Role, request: gr.Request | None) -> Identity:
+        return require(role, request, self.settings, self.store)
+
+
 def refusal(who: Identity, role: Role) -> str:
     if who.role is Role.GUEST and role is Role.VISITOR:
         return GUESTS_LOOK

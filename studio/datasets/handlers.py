@@ -23,12 +23,11 @@ from annotations.export.query import EVERYTHING, SHARES, Aggregation, Query, Spl
 from annotations.export.registry import KINDS
 from annotations.schema.project import Role
 from annotations.store.store import Store
-from studio.auth.identity import identity_of, require
+from studio.auth.identity import PageHandlers, identity_of
 from studio.components.page_options import unchanged
 from studio.components.render import escaped
 from studio.datasets import rows_table
 from studio.inference.served_copies import EXPORTS, served_folder
-from studio.settings import Settings
 
 PATIENCE = 2.0  # seconds after which counting stops, unless it was asked for
 AGGREGATIONS = {
@@ -90,11 +89,9 @@ class DatasetsView(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DatasetsHandlers:
+class DatasetsHandlers(PageHandlers):
     """The handlers of the page."""
 
-    store: Store
-    settings: Settings
     jobs: ExportJobs
 
     def start(self, request: gr.Request) -> tuple:
@@ -116,12 +113,12 @@ class DatasetsHandlers:
 
     def survey(self, request: gr.Request, *fields: Any) -> tuple[str, str]:
         """What an export of this would hold, and its first rows; counted for two seconds at most."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         return self._surveyed(ExportForm(*fields), PATIENCE)
 
     def survey_all(self, request: gr.Request, *fields: Any) -> tuple[str, str]:
         """The same, however long it takes."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         return self._surveyed(ExportForm(*fields), float("inf"))
 
     def _surveyed(self, form: ExportForm, patience: float) -> tuple[str, str]:
@@ -141,7 +138,7 @@ class DatasetsHandlers:
 
     def export(self, request: gr.Request, *fields: Any) -> tuple[str, Any, Any]:
         """Begin an export; what is said of it, the timer and the button."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         form = ExportForm(*fields)
         try:
             self.jobs.start(form.kind, form.query())
@@ -150,12 +147,12 @@ class DatasetsHandlers:
         return rows_table.progress_html(self.jobs.progress), gr.Timer(active=True), gr.update(visible=True)
 
     def stop(self, request: gr.Request) -> None:
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         self.jobs.stop()
 
     def look(self, request: gr.Request) -> tuple:
         """How far the export is; the export itself, once it has ended."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         progress = self.jobs.progress
         told = rows_table.progress_html(progress)
         if progress.running:
@@ -165,12 +162,12 @@ class DatasetsHandlers:
 
     def choose(self, name: str | None, request: gr.Request) -> DatasetsView:
         """Show another export."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         return self._shown(name)
 
     def push(self, request: gr.Request, name: str | None, repository: str, token: str) -> tuple[str, str]:
         """Send an export to the Hub; what came of it, and an empty field in place of the token, which nobody keeps."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         if name not in exports_of(self.store):
             return rows_table.error_html("Export first, then push it."), ""
         try:

@@ -5,7 +5,6 @@ The choice is made in the browser (`gallery.js`), which sends ids as JSON: someb
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -15,12 +14,10 @@ from annotations.moderation.withholding import MOST, show_again, withhold
 from annotations.schema.project import Role
 from annotations.schema.question_targets import PAIR
 from annotations.store.items import NewItem
-from annotations.store.store import Store
-from studio.auth.identity import identity_of, require
+from studio.auth.identity import PageHandlers, identity_of
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.inference import served_copies
-from studio.settings import Settings
 
 NONE_CHOSEN = "Choose drawings first."
 CHOSEN = "(...values) => [window.galleryChosen(), ...values.slice(1)]"
@@ -40,18 +37,14 @@ class BulkBar(NamedTuple):
     note: gr.HTML
 
 
-@dataclass(frozen=True)
-class BulkHandlers:
+class BulkHandlers(PageHandlers):
     """What is done with what was chosen. Each checks who is asking, and returns a line that says what came of it."""
-
-    store: Store
-    settings: Settings
 
     def may(self, request: gr.Request) -> bool:
         return identity_of(request, self.settings, self.store).may(Role.ADMIN)
 
     def hide(self, chosen: str, request: gr.Request) -> str:
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
 
         def act(ids: list[str]) -> None:
             withhold(self.store, ids, by=by)
@@ -60,11 +53,11 @@ class BulkHandlers:
         return self._done(chosen, act, "hidden from everybody; “Hidden” above lists them")
 
     def show(self, chosen: str, request: gr.Request) -> str:
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         return self._done(chosen, lambda ids: show_again(self.store, ids), "shown again")
 
     def delete(self, chosen: str, request: gr.Request) -> str:
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
 
         def act(ids: list[str]) -> None:
             for id in ids:
@@ -74,7 +67,7 @@ class BulkHandlers:
         return self._done(chosen, act, "deleted")
 
     def add(self, chosen: str, project: str | None, request: gr.Request) -> str:
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         if not project:
             return error_notice("Choose a project first.")
         return self._done(
@@ -90,9 +83,6 @@ class BulkHandlers:
     def _names(self) -> dict[str, str]:
         known = self.store.projects()
         return {each.id: each.name for each in known if each.subject != PAIR and each.archived_at is None}
-
-    def _admin(self, request: gr.Request) -> str:
-        return require(Role.ADMIN, request, self.settings, self.store).name
 
     def _without_copies(self, ids: list[str]) -> None:
         for id in ids:

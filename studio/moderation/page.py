@@ -1,7 +1,7 @@
 """The Moderation page: what people reported, drawings hidden many at once, words that are not drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -13,7 +13,7 @@ from annotations.moderation.withholding import show_again, withheld, withheld_pi
 from annotations.schema.project import Role
 from annotations.store.listing import EVERYTHING, TrajectorySummary
 from annotations.store.store import Store
-from studio.auth.identity import require
+from studio.auth.identity import PageHandlers
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
 from studio.components.notices import error_notice, success_notice
@@ -47,24 +47,20 @@ class ModerationView(NamedTuple):
     note: Any
 
 
-@dataclass(frozen=True)
-class ModerationHandlers:
+class ModerationHandlers(PageHandlers):
     """The handlers of the page. Each checks who is asking."""
 
-    store: Store
-    settings: Settings
-
     def start(self, request: gr.Request) -> ModerationView:
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         return self._shown("", "")
 
     def search(self, words: str, request: gr.Request) -> ModerationView:
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         return self._shown(words, "")
 
     def hide(self, chosen: str, words: str, request: gr.Request) -> ModerationView:
         """Hide what is ticked: ids as JSON, as below."""
-        by, ids = self._admin(request), ids_of(chosen)
+        by, ids = self.require(Role.ADMIN, request).name, ids_of(chosen)
         if not ids:
             return self._shown(words, error_notice(NONE_CHOSEN))
         try:
@@ -77,7 +73,7 @@ class ModerationHandlers:
         return self._shown(words, success_notice(f"{drawings} hidden from everybody, until they are shown again."))
 
     def show_again(self, chosen: str, words: str, request: gr.Request) -> ModerationView:
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         if not (ids := ids_of(chosen)):
             return self._shown(words, error_notice(NONE_CHOSEN))
         try:
@@ -88,7 +84,7 @@ class ModerationHandlers:
 
     def dismiss(self, chosen: str, words: str, request: gr.Request) -> ModerationView:
         """Nothing is wrong with what is ticked."""
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
         if not (ids := ids_of(chosen)):
             return self._shown(words, error_notice(NONE_CHOSEN))
         dismiss(self.store, ids, by=by)
@@ -96,16 +92,13 @@ class ModerationHandlers:
 
     def block(self, text: str, words: str, request: gr.Request) -> ModerationView:
         """Words as lines."""
-        by, lines = self._admin(request), (text or "").splitlines()
+        by, lines = self.require(Role.ADMIN, request).name, (text or "").splitlines()
         if len(lines) > MOST_WORDS or any(len(line) > LONGEST for line in lines):
             return self._shown(words, error_notice(f"at most {MOST_WORDS} lines of {LONGEST} characters"))
         blocked = block(self.store, lines, by=by)
         return self._shown(
             words, success_notice(f"{len(blocked)} blocked. Prompts with one are not drawn from now on.")
         )
-
-    def _admin(self, request: gr.Request) -> str:
-        return require(Role.ADMIN, request, self.settings, self.store).name
 
     def _shown(self, words: str, note: str) -> ModerationView:
         reports, hidden = open_reports(self.store), withheld(self.store)

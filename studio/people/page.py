@@ -3,7 +3,6 @@
 Every change is made by the running studio, so that no second process opens the database.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
@@ -17,7 +16,7 @@ from annotations.errors import AnnotationsError, PersonError, redact_paths
 from annotations.schema.names import clean_name
 from annotations.schema.project import Role
 from annotations.store.store import Store
-from studio.auth.identity import require
+from studio.auth.identity import PageHandlers
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, UNLIMITED
@@ -40,37 +39,33 @@ class PeopleView(NamedTuple):
     note: Any
 
 
-@dataclass(frozen=True)
-class PeopleHandlers:
+class PeopleHandlers(PageHandlers):
     """The handlers of the page. Each checks who is asking."""
 
-    store: Store
-    settings: Settings
-
     def start(self, request: gr.Request) -> PeopleView:
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         return self._shown("")
 
     def add(self, name: str, role: str, password: str, request: gr.Request) -> PeopleView:
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
         return self._changed(
             lambda: accounts.add(self.store, clean_name(name or ""), _role(role), password or "", by=by),
             "The account is made.",
         )
 
     def set_role(self, name: str, role: str, request: gr.Request) -> PeopleView:
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
         return self._changed(
             lambda: accounts.set_role(self.store, self._other(name, by), _role(role), by=by), "The role is changed."
         )
 
     def sign_out(self, name: str, request: gr.Request) -> PeopleView:
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
         return self._changed(lambda: accounts.sign_out(self.store, name or "", by=by), "Signed out on all machines.")
 
     def activate(self, name: str, request: gr.Request) -> PeopleView:
         """Deactivate an active account, activate another."""
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
 
         def turn() -> None:
             active = accounts.person(self.store, self._other(name, by)).active
@@ -80,7 +75,7 @@ class PeopleHandlers:
 
     def invite(self, role: str, days: float | None, request: gr.Request) -> tuple[Any, ...]:
         """(the link, what the page shows)"""
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
         link = ""
 
         def make() -> None:
@@ -92,11 +87,8 @@ class PeopleHandlers:
         return link, *shown
 
     def withdraw(self, number: float | None, request: gr.Request) -> PeopleView:
-        by = self._admin(request)
+        by = self.require(Role.ADMIN, request).name
         return self._changed(lambda: withdraw(self.store, _whole(number), by=by), "The invitation is withdrawn.")
-
-    def _admin(self, request: gr.Request) -> str:
-        return require(Role.ADMIN, request, self.settings, self.store).name
 
     def _other(self, name: str, by: str) -> str:
         """Raises PersonError for one's own account."""

@@ -6,7 +6,7 @@ Knows the store and the ready-made projects; what one project is about, and what
 import hashlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -17,7 +17,7 @@ from annotations.schema.default_projects import READY_MADE
 from annotations.schema.names import clean_name, name_key
 from annotations.schema.project import MOST_OVERLAP, MOST_REASONS, Order, Project, Role
 from annotations.store.store import Store
-from studio.auth.identity import require
+from studio.auth.identity import PageHandlers
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import error_notice
 from studio.components.page_options import PLAIN, UNLIMITED
@@ -130,28 +130,24 @@ def bar(counts: ProjectCounts) -> str:
 # Handlers
 
 
-@dataclass(frozen=True)
-class ProjectsHandlers:
+class ProjectsHandlers(PageHandlers):
     """The handlers of the page. Each checks who is asking."""
-
-    store: Store
-    settings: Settings
 
     def start(self, request: gr.Request) -> str:
         """The list. People see what is open to them."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         known = [p for p in self.store.projects() if p.is_open_to(user.name, user.role)]
         return listing(known, project_counts(self.store))
 
     def kind(self, name: str, request: gr.Request) -> ProjectForm:
         """What the form begins with."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         base = KINDS.get(name, READY_MADE[0])
         return ProjectForm.of(replace(base, name="", overlap=base.overlap or 2, practice=PRACTICE))
 
     def make(self, request: gr.Request, kind: str, *fields: Any) -> tuple[Any, str]:
         """(the list, a line that says what came of it)."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         base = KINDS.get(kind, READY_MADE[0])
         try:
             project = ProjectForm(*fields).project(replace(base, collects=False))

@@ -21,7 +21,7 @@ from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.trajectory import Reflection
-from studio.auth.identity import Identity, require
+from studio.auth.identity import Identity, PageHandlers
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import error_notice, practice_missing, success_notice
@@ -91,12 +91,10 @@ def heading(project: Project) -> str:
 
 
 @dataclass(frozen=True)
-class ProjectHandlers:
+class ProjectHandlers(PageHandlers):
     """The handlers of the page. Each checks who is asking."""
 
-    store: Store
     checkpoints: Checkpoints
-    settings: Settings
 
     @property
     def questions(self) -> QuestionHandlers:
@@ -104,7 +102,7 @@ class ProjectHandlers:
 
     def start(self, request: gr.Request) -> tuple:
         """The view of the project that the address names, then the widgets of its forms."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         project = self._known(user, dict(request.query_params).get("id", ""))
         if project is None:
             nothing = ProjectView("", MISSING, gr.update(visible=False), "", "", "")
@@ -126,7 +124,7 @@ class ProjectHandlers:
 
     def change(self, request: gr.Request, project_id: str, *fields: Any) -> ProjectView:
         """Store what the form says."""
-        user = require(Role.ADMIN, request, self.settings, self.store)
+        user = self.require(Role.ADMIN, request)
         try:
             project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
         except AnnotationsError as error:
@@ -135,7 +133,7 @@ class ProjectHandlers:
 
     def close(self, project_id: str, request: gr.Request) -> ProjectView:
         """Nobody is asked any more; or again, where it was closed."""
-        user = require(Role.ADMIN, request, self.settings, self.store)
+        user = self.require(Role.ADMIN, request)
         try:
             project = self.store.project(project_id)
             moment = None if project.closed_at else datetime.now(UTC)
@@ -146,7 +144,7 @@ class ProjectHandlers:
 
     def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> ProjectView:
         """Put in what the gallery lists by this choice, the newest first."""
-        user = require(Role.ADMIN, request, self.settings, self.store)
+        user = self.require(Role.ADMIN, request)
         try:
             if not 1 <= (most or 0) <= MOST_ADDED:
                 raise FillingError(f"choose how many: 1 to {MOST_ADDED:,}")
@@ -168,7 +166,7 @@ class ProjectHandlers:
         progress: gr.Progress = PROGRESS,
     ) -> tuple:
         """(the view, the report, a file of all bad rows, the files): import, and put in what came of it."""
-        user = require(Role.ADMIN, request, self.settings, self.store)
+        user = self.require(Role.ADMIN, request)
         empty, paths = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
         try:
             judged, project = judge in self.checkpoints.names, self.store.project(project_id)
@@ -194,7 +192,7 @@ class ProjectHandlers:
 
     def stop_import(self, request: gr.Request) -> str:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         stopped = staging.cancel(self.store)
         return (
             success_notice("It stops; nothing of it is kept.") if stopped else error_notice("No import is under way.")
@@ -202,7 +200,7 @@ class ProjectHandlers:
 
     def add_import(self, project_id: str, batch: str | None, request: gr.Request) -> ProjectView:
         """Put in what was imported before."""
-        user = require(Role.ADMIN, request, self.settings, self.store)
+        user = self.require(Role.ADMIN, request)
         try:
             if not (ids := self.store.imported(batch or "")):
                 raise FillingError("choose an import; what there was of it may have been deleted")
@@ -220,7 +218,7 @@ class ProjectHandlers:
         progress: gr.Progress = PROGRESS,
     ) -> Iterator[ProjectView]:
         """Draw every prompt and put it in as soon as it is drawn; what is drawn already stays if it is stopped."""
-        user = require(Role.ADMIN, request, self.settings, self.store)
+        user = self.require(Role.ADMIN, request)
         added, wrong = 0, []
         try:
             project = self.store.project(project_id)
@@ -286,7 +284,7 @@ def page(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
 
 
 def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
-    handlers = ProjectHandlers(store, checkpoints, settings)
+    handlers = ProjectHandlers(store, settings, checkpoints)
     project = gr.State("")
     head = gr.HTML(elem_id="project-head", **PLAIN)
     with gr.Column(visible=False, elem_id="project-block") as block:

@@ -20,16 +20,14 @@ from annotations.schema.names import name_key
 from annotations.schema.project import Project, Role
 from annotations.schema.question_targets import PAIR, QUESTION_TARGETS, WHOLE
 from annotations.schema.questions import Question, check_questions
-from annotations.store.store import Store
 from model.backends.contract import Domain
 from model.trajectory import Image, Reflection, Source, Thought
 from studio.annotate.reflection_form import asks_only_about_reflections
-from studio.auth.identity import require
+from studio.auth.identity import PageHandlers
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, sheet_component, sheet_targets, value_of
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK, stay
-from studio.settings import Settings
 
 NEW = "A new question"
 ABOUT = {
@@ -119,11 +117,9 @@ def in_order(project: Project) -> list[Question]:
 
 
 @dataclass(frozen=True)
-class QuestionHandlers:
+class QuestionHandlers(PageHandlers):
     """The handlers of the section. Each checks who is asking."""
 
-    store: Store
-    settings: Settings
     domain: Domain = Domain()  # which knows the facts of prompts
 
     def choose(self, project_id: str, name: str | None, request: gr.Request) -> QuestionEditorView:
@@ -173,7 +169,7 @@ class QuestionHandlers:
         return self._stored(replace(project, questions=left), None, "It is not asked any more.")
 
     def _project(self, project_id: str, request: gr.Request) -> Project:
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         try:
             return self.store.project(project_id)
         except AnnotationsError as error:  # deleted while its page was open

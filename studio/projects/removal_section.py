@@ -1,7 +1,5 @@
 """The section of a project's page that archives or deletes it; says beforehand what happens to its answers."""
 
-from dataclasses import dataclass
-
 import gradio as gr
 
 from annotations.errors import AnnotationsError, redact_paths
@@ -9,11 +7,10 @@ from annotations.ops.project_removal import archive, contents, delete
 from annotations.schema.names import confusable_skeleton
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
-from studio.auth.identity import require
+from studio.auth.identity import PageHandlers
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import escaped
-from studio.settings import Settings
 
 
 def consequences(store: Store, project: Project) -> str:
@@ -29,16 +26,12 @@ def consequences(store: Store, project: Project) -> str:
     )
 
 
-@dataclass(frozen=True)
-class RemovalHandlers:
+class RemovalHandlers(PageHandlers):
     """The handlers of the section. Each checks who is asking."""
-
-    store: Store
-    settings: Settings
 
     def archive(self, project_id: str, request: gr.Request) -> tuple[str, str]:
         """(what archiving and deleting does, a line)."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         try:
             project = archive(self.store, project_id)
         except AnnotationsError as error:
@@ -50,7 +43,7 @@ class RemovalHandlers:
 
     def delete(self, project_id: str, name: str | None, request: gr.Request) -> tuple[str, str]:
         """(what archiving and deleting does, a line). Its name has to be typed."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         try:
             project = self.store.project(project_id)
             if confusable_skeleton(name or "") != confusable_skeleton(project.name):

@@ -5,7 +5,6 @@ For guests, and for visitors where the settings say so. People are called by pse
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import gradio as gr
 
@@ -20,7 +19,7 @@ from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 from annotations.store.store import Store
 from model.trajectory import Trajectory
-from studio.auth.identity import Identity, require
+from studio.auth.identity import Identity, PageHandlers
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
@@ -36,16 +35,12 @@ NONE = '<p class="none">There is no project here that you can look at.</p>'
 MISSING = '<p class="none">There is no such project. <a href="results">All projects</a></p>'
 
 
-@dataclass(frozen=True)
-class ResultsHandlers:
+class ResultsHandlers(PageHandlers):
     """The handlers of the page. Each checks who is asking."""
-
-    store: Store
-    settings: Settings
 
     def start(self, request: gr.Request) -> str:
         """The project that the address names, or all."""
-        who = require(Role.GUEST, request, self.settings, self.store)
+        who = self.require(Role.GUEST, request)
         known = {project.id: project for project in self.store.projects() if is_open(project, who)}
         if (asked := request.query_params.get("project")) is None:
             return self._all([*known.values()])

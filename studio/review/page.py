@@ -24,7 +24,7 @@ from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
 from model.backends.contract import Domain
 from model.trajectory import Trajectory
-from studio.auth.identity import Identity, require
+from studio.auth.identity import Identity, PageHandlers
 from studio.auth.project_rights import all_readable, readable
 from studio.auth.pseudonyms import Names, names_for
 from studio.auth.role_section import on_load_for, role_section
@@ -82,11 +82,9 @@ class ReviewView(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ReviewHandlers:
+class ReviewHandlers(PageHandlers):
     """The handlers of the page."""
 
-    store: Store
-    settings: Settings
     domain: Domain = Domain()  # which knows the facts of prompts
 
     @cached_property
@@ -95,7 +93,7 @@ class ReviewHandlers:
 
     def start(self, request: gr.Request) -> ReviewView:
         """The project and the item of the address; else the worst disagreement of the first project that has one."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         address = dict(request.query_params)
         item = address.get("item")
         view = self._show(user, address.get("project"), whole_number(item))
@@ -105,11 +103,11 @@ class ReviewHandlers:
 
     def choose(self, project: str | None, request: gr.Request) -> ReviewView:
         """Another project."""
-        return self._show(require(Role.REVIEWER, request, self.settings, self.store), project, None)
+        return self._show(self.require(Role.REVIEWER, request), project, None)
 
     def following(self, case: ReviewCase | None, request: gr.Request) -> ReviewView:
         """The next disagreement after this one; the first again after the last."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         if case is None or case.project not in all_readable(self.store, user):
             return self._show(user, None, None)
         cases = self.queue.cases(case.project)
@@ -118,7 +116,7 @@ class ReviewHandlers:
 
     def decide(self, case: ReviewCase | None, filled: str | None, request: gr.Request) -> ReviewView:
         """Store the reviewer's own answer; the item stays shown."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         if case is None:
             return self._show(user, None, None)
         try:
@@ -135,7 +133,7 @@ class ReviewHandlers:
 
     def accept(self, case: ReviewCase | None, request: gr.Request) -> ReviewView:
         """Decide as most say. Where they are split on something that has to be answered, all else is filled in."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         if case is None:
             return self._show(user, None, None)
         try:
@@ -174,7 +172,7 @@ class ReviewHandlers:
 
     def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> ReviewView:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
-        user = require(Role.ADMIN, request, self.settings, self.store)
+        user = self.require(Role.ADMIN, request)
         if case is None:
             return self._show(user, None, None)
         try:
@@ -189,7 +187,7 @@ class ReviewHandlers:
         self, case: ReviewCase | None, annotator: str | None, note: str | None, to_others: bool, request: gr.Request
     ) -> ReviewView:
         """Have an item answered anew, by the same person or by somebody else, who are shown the note."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         if case is None:
             return self._show(user, None, None)
         try:
@@ -206,12 +204,12 @@ class ReviewHandlers:
 
     def look(self, trajectory: str, request: gr.Request) -> ReviewView:
         """The trail of any drawing, by its id or by a link to it."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         return unchanged(ReviewView, **self._trail(user, _id_in(trajectory)))
 
     def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> ReviewView:
         """Write what a revision said once more, as its writer's newest."""
-        user = require(Role.REVIEWER, request, self.settings, self.store)
+        user = self.require(Role.REVIEWER, request)
         id = _id_in(trajectory)
         try:
             if revision is None:

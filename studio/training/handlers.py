@@ -16,13 +16,12 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.training.methods import METHODS
-from studio.auth.identity import Identity, identity_of, require
+from studio.auth.identity import Identity, PageHandlers, identity_of
 from studio.auth.pseudonyms import names_for
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import stay, unchanged
 from studio.datasets.rows_table import title
 from studio.inference.checkpoints import Checkpoints
-from studio.settings import Settings
 from studio.training import evaluations, launch, provenance, run_form, run_view
 from studio.training.curves import curves_html, read_metrics
 from studio.training.launch import RunError
@@ -70,11 +69,9 @@ class Menus(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrainingHandlers:
+class TrainingHandlers(PageHandlers):
     """The handlers of the page."""
 
-    store: Store
-    settings: Settings
     checkpoints: Checkpoints
 
     def start(self, request: gr.Request) -> tuple:
@@ -93,17 +90,17 @@ class TrainingHandlers:
 
     def choose_method(self, method: str, request: gr.Request) -> Menus:
         """Another method: what it learns from."""
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         return self._menus(method) if method in METHODS else Menus(*[gr.skip()] * len(Menus._fields))
 
     def estimate(self, request: gr.Request, *fields: Any) -> str:
         """What a run like this would take."""
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         return self._expected(Asked(*fields))
 
     def launch(self, request: gr.Request, *fields: Any) -> TrainingView:
         """Begin a run, or put it in the queue."""
-        who, asked = self._admin(request), Asked(*fields)
+        who, asked = self.require(Role.ADMIN, request), Asked(*fields)
         try:
             run_request, data = run_form.request_of(asked, self.store, self.settings, who.name)
             needs = run_form.estimate(asked, self.store, self.settings).disk
@@ -116,16 +113,16 @@ class TrainingHandlers:
 
     def look(self, chosen: str, other: str | None, request: gr.Request) -> TrainingView:
         """How far everything is."""
-        who = self._admin(request)
+        who = self.require(Role.ADMIN, request)
         return self._shown(who, chosen, other, brief=True)
 
     def compare(self, chosen: str, other: str | None, request: gr.Request) -> TrainingView:
         """Another run beside it."""
-        return self._shown(self._admin(request), chosen, other)
+        return self._shown(self.require(Role.ADMIN, request), chosen, other)
 
     def sample(self, chosen: str, at: float, request: gr.Request) -> str:
         """The drawings of fixed prompts at another evaluation."""
-        self._admin(request)
+        self.require(Role.ADMIN, request)
         run = self._run(chosen)
         return evaluations.samples_html(run, int(at or 0)) if run is not None else ""
 
@@ -159,7 +156,7 @@ class TrainingHandlers:
         return self._act(chosen, request, withdraw, "It is in no menu any more.")
 
     def _act(self, chosen: str, request: gr.Request, act: Callable[[TrainingRun], None], words: str) -> TrainingView:
-        who, run = self._admin(request), self._run(chosen)
+        who, run = self.require(Role.ADMIN, request), self._run(chosen)
         if run is None:
             return stay(TrainingView, "That run is there no more. Load the page again.")
         try:
@@ -167,9 +164,6 @@ class TrainingHandlers:
         except REFUSED as error:
             return stay(TrainingView, redact_paths(error))
         return self._shown(who, chosen)._replace(note=success_notice(words))
-
-    def _admin(self, request: gr.Request) -> Identity:
-        return require(Role.ADMIN, request, self.settings, self.store)
 
     def _runs(self) -> list[TrainingRun]:
         return runs_in(runs_dir(self.store))
