@@ -109,12 +109,12 @@ class Limits:
     @contextmanager
     def during(self, kind: str, address: str, page: str = "") -> Iterator[None]:
         """Counts as one running operation of `kind` inside the context. Raises LimitError where too many run."""
-        limits = {(kind, address): MAX_RUNNING[kind], (kind, ""): MAX_RUNNING_IN_ALL.get(kind)}
+        limits = {(kind, address): MAX_RUNNING[kind], (kind, ""): MAX_RUNNING_IN_ALL[kind]}
         if page:
             limits[(kind, f"page {page}")] = DRAWINGS_OF_A_PAGE
         with self._lock:
             for key, limit in limits.items():
-                if limit is not None and self._count(key) >= limit:
+                if self._count(key) >= limit:
                     where = "this page" if key[1].startswith("page ") else "your network" if key[1] else "all visitors"
                     raise LimitError(f"{limit} {kind} of {where} are under way already. Try again in a moment.")
             self._running.update(limits.keys())
