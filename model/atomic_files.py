@@ -1,8 +1,10 @@
-"""Atomic file writes: a temporary file beside the target, fsync, rename; readers see the old or the new content.
+"""Atomic file writes: a temporary file beside the target, fsync, rename; readers see the old or the new content. Hashes
+of files.
 
 Knows the file system only. Whatever is read again later (state, manifests, settings, pictures) is written here.
 """
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -50,3 +52,8 @@ def sync_tree(folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         sync(path)
     sync(folder)
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -46,7 +46,7 @@ from annotations.export.writing.dataset_card import dataset_card
 from annotations.export.writing.parts import STATE, ExportPart, ExportState, join_sources, part_file, resumed
 from annotations.export.writing.writers import WRITERS, final_names
 from annotations.store.store import Store
-from model.atomic_files import sync, sync_tree
+from model.atomic_files import sha256_of, sync, sync_tree
 
 PART_BYTES = 256 * 2**20  # of rows, in all splits together
 DELETED = "trajectory deleted meanwhile"
@@ -191,7 +191,7 @@ def _finish(kind: ExportKind, query: Query, folder: Path, state: ExportState) ->
             for part, name in zip(parts, names, strict=True):
                 os.replace(part, folder / name)
         for name, count in zip(names, rows, strict=True):
-            files.append(DataFile(name, split, count, _sha256(folder / name)))
+            files.append(DataFile(name, split, count, sha256_of(folder / name)))
     trajectories = join_sources(folder)
     tally = state.tally
     manifest = Manifest(
@@ -208,7 +208,7 @@ def _finish(kind: ExportKind, query: Query, folder: Path, state: ExportState) ->
         versions=_versions(),
         query=query.to_dict(),
         agreement=tally.agreements / tally.agreed if tally.agreed else None,
-        sources=_sha256(folder / SOURCES),
+        sources=sha256_of(folder / SOURCES),
     )
     for path in folder.iterdir():
         if ".partial" in path.suffixes or path.name == STATE:
@@ -221,11 +221,6 @@ def _finish(kind: ExportKind, query: Query, folder: Path, state: ExportState) ->
 def _versions() -> dict[str, str]:
     packages = {name: version(name) for name in ("datasets", "pyarrow", "sqlalchemy")}
     return {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version} | packages
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _nothing(kind: ExportKind, left_out: Counter[str]) -> str:

@@ -3,7 +3,6 @@
 A kind's folder is made beside its place and moved there once it is whole; what was there of an earlier run goes.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 
-from model.atomic_files import move_whole, sync_tree, write_whole
+from model.atomic_files import move_whole, sha256_of, sync_tree, write_whole
 from model.prepare.released_labels import TRAIN_FILE, label_entry, label_line, state_of
 from model.prepare.rows import schema_of
 from model.prepare.scored_images import PrepareError
@@ -71,7 +70,7 @@ def write_shards(
     for number, count in enumerate(counts):
         name = f"train-{number:05}-of-{len(counts):05}.parquet"
         (made / _part(number)).rename(made / name)
-        files.append({"name": name, "split": "train", "rows": count, "sha256": _sha256(made / name)})
+        files.append({"name": name, "split": "train", "rows": count, "sha256": sha256_of(made / name)})
     manifest = _manifest(kind, files, sum(counts), about)
     write_whole(made / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n", mode=0o644)
     sync_tree(made)
@@ -143,8 +142,3 @@ def _check_ours(place: Path) -> None:
         ours = False
     if not ours:
         raise PrepareError(f"{place} is there already, and not of an earlier run; choose another --out")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

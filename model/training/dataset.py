@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 
+from model.atomic_files import sha256_of
 from model.backends.janus import Janus
 from model.backends.request import Task
 from model.examples import MOST_CHARACTERS, DrawnExample, JudgeExample, StoredImage, ThoughtExample, sft_example
@@ -390,11 +391,6 @@ def _listed(manifest: dict[str, Any]) -> dict[str, tuple[str, str]]:
         return {file["name"]: (file["split"], file["sha256"]) for file in manifest["files"]}
     except (KeyError, TypeError) as error:
         raise DataError(f"{MANIFEST} is damaged: it lacks {error}; export the data again") from error
-
-
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def fingerprint_of(files: Sequence[Path]) -> str:

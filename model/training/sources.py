@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from model.atomic_files import sha256_of
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.request import RequestError
@@ -28,7 +29,6 @@ from model.training.dataset import (
     manifest_of,
     prompts_in,
     read_rows,
-    sha256_of,
 )
 from model.training.rollouts import GroupStart, Prompt, branch_starts
 from model.training.runs.command import bounded
