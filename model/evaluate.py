@@ -72,7 +72,7 @@ def drawings(
     arguments: argparse.Namespace,
     recorded: RecordedRollouts | None,
 ) -> Results:
-    """One split, drawn in one way: its figures; by budget of edits, and by what the judge is told, where asked for."""
+    """The figures of one split, drawn in one way; where asked for, also by budget of edits and judge's context."""
     name, drafts = setting(split, sampling), 1 if split == BY_FACTS else arguments.best_of
     requests = attempt_requests(prompts, sampling, arguments.rounds, drafts, arguments.seed)
     judged = judge_recorded(backend, requests, prompts * drafts, arguments.batch, recorded)

@@ -72,5 +72,5 @@ def intro(title: str, text: str, *, brief: bool = False) -> None:
 
 
 def what_is_kept(settings: Settings) -> str:
-    """What visitors are told before they give anything."""
+    """The notice for visitors about what is kept of what they give."""
     return "" if is_local(settings) else KEPT

@@ -9,7 +9,7 @@ from annotations.schema.project import Role
 
 
 class PageEntry(NamedTuple):
-    """One page. Anybody may open it, and is told there how to get in; its handlers answer only those in the role."""
+    """One page. Anybody may open it and is told how to sign in; its handlers answer only those in the role."""
 
     path: str  # below the studio's address
     title: str

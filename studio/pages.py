@@ -83,7 +83,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
 
 
 def refusal_for_role(settings: Settings, store: Store, request: gr.Request | None, role: Role) -> str | None:
-    """What somebody is told who is not in a role; None where they are."""
+    """The refusal for somebody who is not in a role; None where they are."""
     who = identity_of(request, settings, store)
     looks_only = who.role is Role.GUEST and role is Role.VISITOR  # where something would be drawn or stored
     return None if who.may(role) and not looks_only else refusal(who, role)

@@ -42,7 +42,7 @@ class Site(CheckedBlocks):
     """All pages; no handler is called for somebody who is not in the role that the table wants."""
 
     def __init__(self, may: Callable[[Any, Role], str | None] | None = None, **options: Any) -> None:
-        """`may`: what somebody who asks is told where they are not in a role; None: they are."""
+        """`may`: the refusal for somebody who is not in a role; None where they are."""
         super().__init__(**options)
         self._may = may
 
@@ -222,7 +222,7 @@ class SessionConfig(BlocksConfig):
 
     @staticmethod
     def config_for_block(_id: int, rendered_ids: list[int], block: Any, renderable: Any = None) -> dict[str, Any]:
-        """What a browser is told of a component that is rendered for one session; nothing of others."""
+        """The configuration of a component that is rendered for one session; empty for others."""
         if renderable is None:
             return {}
         return BlocksConfig.config_for_block(_id, rendered_ids, block, renderable)
@@ -259,7 +259,7 @@ class StudioApp(App):
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    """What a request is told whose handling failed; what is to be said of it in the log is known to `ExceptionLog`."""
+    """The response to a request whose handling failed; `ExceptionLog` logs it."""
     if isinstance(error, LookupError | ValueError | FnIndexInferError):
         return refusal(
             404, "There is no such endpoint, or what was sent to it does not fit. /gradio_api/info lists them."

@@ -60,7 +60,7 @@ def invitation(store: Store, token: str) -> Invitation:
 
 
 def accept(store: Store, token: str, name: str, password: str) -> Person:
-    """Make the account of who was invited. Raises PersonError as `invitation` and `accounts.add`, ConflictError."""
+    """Make the account of the invited person. Raises PersonError as `invitation` and `accounts.add`, ConflictError."""
     hashed = hash_of(password)
     try:
         with store.database.writing() as session:

@@ -108,8 +108,8 @@ def thing(group: AnswerGroup, annotation: Annotation, question: str, part: str |
 
 
 def _labels(group: AnswerGroup, question: str, annotation: Annotation) -> dict[str | None, Hashable]:
-    """An answer as its form compares it, under None all of it, and its parts, where it has several; as it stands where
-    its question is not asked any more; nothing where there is no answer."""
+    """An answer as its form compares it: the whole under None, and each part where it has several. As it was stored
+    where its question is not asked any more; nothing where there is no answer."""
     value: Any = annotation.answers.get(question)
     form = next((q.form for q in group.project.questions if q.name == question), None)
     if value is None or form is None:

@@ -52,7 +52,7 @@ def _made(store: Store, project: Project) -> Project:
 
 
 def _free_name(store: Store, name: str) -> str:
-    """The name, or where a project has one that looks the same, with a number."""
+    """The name, with a number where a project has one that looks the same."""
     taken = {confusable_skeleton(project.name) for project in store.projects()}
     numbered = (f"{name[:LONGEST_NAME]} ({n})" for n in count(2))
     return next(each for each in chain((name,), numbered) if confusable_skeleton(each) not in taken)

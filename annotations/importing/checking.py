@@ -70,7 +70,7 @@ def _bytes_of(place: Path) -> int:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What came of the check."""
+    """The result of a check."""
 
     new: int  # records that can be stored
     already: int  # records that were imported before

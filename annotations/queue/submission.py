@@ -53,7 +53,7 @@ SAYS = {
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the person who sent something is told."""
+    """The result of a submission, for the person who sent it."""
 
     result: SubmitResult
     annotations: tuple[Annotation, ...]  # as stored

@@ -359,7 +359,7 @@ class Store:
         return {name: hmac.digest(salt, name.encode(), "sha256").hex()[:12] for name in annotators}
 
     def receipt(self, trajectory_id: str) -> str:
-        """A token given only to who made the trajectory, as a proof of that."""
+        """A token given only to the person who made the trajectory, as proof of that."""
         return hmac.digest(self._salt(), f"receipt\0{trajectory_id}".encode(errors="replace"), "sha256").hex()[:32]
 
     def is_receipt(self, receipt: str, trajectory_id: str) -> bool:

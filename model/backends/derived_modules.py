@@ -36,8 +36,8 @@ class DerivedCache:
 
 @torch.no_grad()
 def marks_of(*modules: nn.Module) -> Marks:
-    """By what weights are told from those they were: their norms, since fused optimizers do not count up a version, and
-    their versions, since an exchange of two rows leaves the norm."""
+    """Marks that change with the weights: their norms, since fused optimizers do not count up a version, and their
+    versions, since an exchange of two rows leaves the norm."""
     weights = [weight for module in modules for weight in module.parameters()]
     norms = torch.stack(torch._foreach_norm(weights)).tolist()
     return (*norms, *(0 if weight.is_inference() else weight._version for weight in weights))

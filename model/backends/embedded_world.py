@@ -82,7 +82,7 @@ class EmbeddedWorld(Domain):
         return picture.shape != (SIZE, SIZE, 3) or pkgutil.resolve_name(SMEARED)(picture) < UNFAMILIAR
 
     def why_a_guess(self, prompt: str, task: Task, picture: np.ndarray) -> str | None:
-        """What is said of a result whose prompt or source was not of the training domain; None where both were.
+        """The warning for a result whose prompt or source was not of the training domain; None where both were.
         `picture`: (H, W, 3) uint8, the first image of the trajectory; one of another size is another backend's."""
         if picture.shape != (SIZE, SIZE, 3):
             return None

@@ -47,7 +47,7 @@ class TryCount:
 
 @dataclass(frozen=True)
 class AhaRates:
-    """What came of the prompts, and of the mistakes put into those drawings that the model said yes to."""
+    """Results of drawing the prompts, and of putting mistakes into the drawings that the model said yes to."""
 
     aha: TryCount  # drawings with an aha moment of the model's own
     sent_back: TryCount  # first drafts that the model said no to

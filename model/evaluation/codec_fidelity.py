@@ -14,7 +14,7 @@ AT_ONCE = 25  # scenes
 
 
 def fidelity(checkpoints: Mapping[str, str], count: int) -> dict[str, dict[str, float]]:
-    """`read_back` of `count` scenes for every checkpoint, by what it is to be called. Raises CheckpointError."""
+    """`read_back` of `count` scenes for every checkpoint, by its name. Raises CheckpointError."""
     return {name: read_back(open_checkpoint(source), count) for name, source in checkpoints.items()}
 
 

@@ -43,8 +43,8 @@ class SimulatedAnnotator(Protocol):
 
 @dataclass(frozen=True)
 class VerifierAnnotator:
-    """The verifier, who takes so large a share of the drawings for other ones: of right drawings such as have a defect,
-    of wrong ones such as are right. Verdict, reason and score follow from what was seen."""
+    """The verifier as an annotator who errs: a share `error_rate` of right drawings is seen as drawings with a defect,
+    and of wrong ones as right ones. Verdict, reason and score follow from what was seen."""
 
     error_rate: float
     seed: int = 0

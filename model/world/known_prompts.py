@@ -75,7 +75,7 @@ def towards_the_second(description: Description) -> Description:
 
 
 def is_taught(description: Description) -> bool:
-    """Whether lessons have prompts of this kind; its relations are told towards the second group."""
+    """Whether lessons have prompts of this kind; its relations must point to the second group."""
     related = {(relation.first, relation.second) for relation in description.relations}
     kinds = len(description.groups)
     return kinds <= 2 or (kinds, related) == (3, {(0, 1), (2, 1)})

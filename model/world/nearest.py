@@ -178,6 +178,6 @@ def in_quotes(words: Sequence[str]) -> str:
 
 
 def nearest_notice(text: str, found: Nearest) -> str:
-    """What is said to a visitor: which words it has not learnt, and the nearest that it can draw."""
+    """The message to a visitor: which words it has not learnt, and the nearest that it can draw."""
     named = in_quotes(unknown_words(text)) or "to draw just that"
     return f"It has not learnt {named}. The nearest it can draw is {found.prompt}."

@@ -77,7 +77,7 @@ class AnnotateHandlers:
         )
 
     def _missing(self, at: PageSession) -> str:
-        """What those who can appoint items of practice are told where there are too few."""
+        """A notice that there are too few practice items, for those who can appoint them."""
         if not at.project.practice or not at.who.may(Role.ADMIN):
             return ""
         return practice_missing(at.project, project_counts(self.store)[at.project.id])
@@ -95,7 +95,7 @@ class AnnotateHandlers:
         return self._submitted(self._resolve_session(project, request), token, filled)
 
     def save(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> str:
-        """Keep what is filled in so far; what has to be said of that."""
+        """Keep what is filled in so far; returns a notice where one is needed."""
         at = self._resolve_session(project, request)
         if (shown := ItemToken.read(token)) is None:
             return ""

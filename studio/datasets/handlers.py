@@ -166,7 +166,7 @@ class DatasetsHandlers(PageHandlers):
         return self._shown(name)
 
     def push(self, request: gr.Request, name: str | None, repository: str, token: str) -> tuple[str, str]:
-        """Send an export to the Hub; what came of it, and an empty field in place of the token, which nobody keeps."""
+        """Send an export to the Hub; returns a notice, and an empty field in place of the token, which nobody keeps."""
         self.require(Role.ADMIN, request)
         if name not in exports_of(self.store):
             return rows_table.error_html("Export first, then push it."), ""

@@ -38,7 +38,7 @@ class BulkBar(NamedTuple):
 
 
 class BulkHandlers(PageHandlers):
-    """What is done with what was chosen. Each checks who is asking, and returns a line that says what came of it."""
+    """What can be done with the chosen drawings. Each handler checks who is asking, and returns a notice."""
 
     def may(self, request: gr.Request) -> bool:
         return identity_of(request, self.settings, self.store).may(Role.ADMIN)

@@ -100,7 +100,7 @@ def shown(store: Store, run: str, settings: Settings) -> render.Row:
 
 
 def reported(store: Store, run: str, note: str, by: str) -> str:
-    """A line that says what came of a visitor's report."""
+    """A notice about a visitor's report."""
     try:
         report(store, run, by=by, note=note or "")
     except AnnotationsError as error:
@@ -154,7 +154,7 @@ class GalleryHandlers:
         return self._seen(dict(request.query_params).get("run") or "")
 
     def _seen(self, run: str) -> tuple:
-        """(the viewer, which run it shows, the form of a report, what came of one)"""
+        """(the viewer, which run it shows, the form of a report, a notice)"""
         viewer = shown(self.store, run, self.settings) if run else {}
         return viewer, run, gr.update(visible=bool(run), open=False), ""
 
@@ -201,7 +201,7 @@ def page(store: Store, settings: Settings) -> None:
 
 
 def _report() -> tuple[gr.Accordion, gr.Textbox, gr.Button, gr.HTML]:
-    """(the form of a report, what is wrong, the button that sends it, what came of it)"""
+    """(the form of a report, what is wrong, the button that sends it, a notice)"""
     with gr.Accordion("Report this drawing", open=False, visible=False, elem_id="gallery-report") as reporting:
         with gr.Row(equal_height=True):
             why = gr.Textbox(label="What is wrong with it", max_lines=1, max_length=LONGEST_NOTE)

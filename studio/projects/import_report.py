@@ -12,7 +12,7 @@ ERRORS_SHOWN = 50
 
 
 def report(told: Report) -> str:
-    """What came of an import, bad rows one by one."""
+    """The report of an import, bad rows one by one."""
     if not told.errors:
         known = f"; {told.already:,} were here already" if told.already else ""
         return f'<p class="done">{told.records:,} records imported as {told.trajectories:,} drawings{known}.</p>'

@@ -39,7 +39,7 @@ class FillingError(ValueError):
 
 @dataclass(frozen=True)
 class AddedItems:
-    """What came of it."""
+    """How many items were added, and why others were not."""
 
     new: int  # items
     already: int = 0  # things that were in it before

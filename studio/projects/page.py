@@ -146,7 +146,7 @@ class ProjectsHandlers(PageHandlers):
         return ProjectForm.of(replace(base, name="", overlap=base.overlap or 2, practice=PRACTICE))
 
     def make(self, request: gr.Request, kind: str, *fields: Any) -> tuple[Any, str]:
-        """(the list, a line that says what came of it)."""
+        """(the list, a notice)."""
         self.require(Role.ADMIN, request)
         base = KINDS.get(kind, READY_MADE[0])
         try:

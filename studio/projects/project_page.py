@@ -165,7 +165,7 @@ class ProjectHandlers(PageHandlers):
         judge: str,
         progress: gr.Progress = PROGRESS,
     ) -> tuple:
-        """(the view, the report, a file of all bad rows, the files): import, and put in what came of it."""
+        """(the view, the report, a file of all bad rows, the files): import, and add the imported drawings as items."""
         user = self.require(Role.ADMIN, request)
         empty, paths = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
         try:
@@ -191,7 +191,7 @@ class ProjectHandlers(PageHandlers):
             return (*stay(ProjectView, redact_paths(error)), *empty, _still(paths))
 
     def stop_import(self, request: gr.Request) -> str:
-        """Stop the import that is under way, whoever has started it; a line that says what came of it."""
+        """Stop the import that is under way, whoever has started it; returns a notice."""
         self.require(Role.ADMIN, request)
         stopped = staging.cancel(self.store)
         return (

@@ -186,7 +186,7 @@ class ReviewHandlers(PageHandlers):
     def send_back(
         self, case: ReviewCase | None, annotator: str | None, note: str | None, to_others: bool, request: gr.Request
     ) -> ReviewView:
-        """Have an item answered anew, by the same person or by somebody else, who are shown the note."""
+        """Have an item answered again, by the same person or by somebody else, who is shown the note."""
         user = self.require(Role.REVIEWER, request)
         if case is None:
             return self._show(user, None, None)
@@ -282,7 +282,7 @@ class ReviewHandlers(PageHandlers):
         return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
 
     def _listed(self, user: Identity, cases: Sequence[Disagreement], project_id: str, current: int | None) -> str:
-        """The list of items, after what an admin is told of practice."""
+        """The list of items, for admins below a notice where practice items are missing."""
         if not user.may(Role.ADMIN) or project_id not in (known := {each.id: each for each in self.store.projects()}):
             return self._items(cases, project_id, current)
         missing = practice_missing(known[project_id], project_counts(self.store)[project_id])
@@ -296,7 +296,7 @@ class ReviewHandlers(PageHandlers):
         return review_table.queue(cases, prompts, project, current)
 
     def _changes(self, user: Identity, trajectory_id: str) -> list[audit.Change]:
-        """The trail of a drawing, without the answers in projects that are closed to who asks. Raises NotFoundError."""
+        """The trail of a drawing, without answers in projects that are closed to this person. Raises NotFoundError."""
         mine = all_readable(self.store, user)
         return [c for c in audit.trail(self.store, trajectory_id) if c.after is None or c.after.project in mine]
 

@@ -78,7 +78,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One run as it stands now."""
+    """The present state of a run."""
 
     folder: Path
     request: RunRequest

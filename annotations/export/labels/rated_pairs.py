@@ -57,8 +57,8 @@ def is_rated(question: Question) -> bool:
 
 
 def rated_pairs(annotated: AnnotatedTrajectory, context: Context) -> Iterator[Pair | Excluded | ExportedElsewhere]:
-    """All of a trajectory's own images, and with those of trajectories before it. Pairs with those after it are told as
-    answers that are elsewhere; an answer in any pair is in no reason."""
+    """Pairs of a trajectory's own images, and of these with images of earlier trajectories. Pairs with later ones are
+    yielded as exported elsewhere; an answer that is in any pair is in no exclusion."""
     made = list(_within(annotated, context))
     own = _rated_drawings(annotated, context)
     drawings = [each for each in own if isinstance(each, RatedDrawing)]
@@ -173,7 +173,7 @@ def _compared(
 
 
 def _ratings(group: AnswerGroup, question: Question) -> dict[str, Annotation]:
-    """By annotator, who rated it; under no name the reviewer alone, where one decided."""
+    """The ratings by annotator; where a reviewer decided, the decision alone, under an empty name."""
     if group.decision is not None and question.name in group.decision.answers:
         return {"": group.decision}
     return {person.annotator: person for person in group.people if question.name in person.answers}

@@ -88,7 +88,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
 
 
 def _scores(row: Mapping[str, Any]) -> dict[str, float]:
-    """Those that are there, and finite. Raises RowProblem for what else is no number from 0 to 1."""
+    """The scores that are present and finite. Raises RowProblem for any other that is no number from 0 to 1."""
     values = {name: row[name] for name in RICHHF_SCORES if row.get(name) not in (None, "")}
     there = {name: value for name, value in values.items() if not isinstance(value, float) or isfinite(value)}
     return {name: probability(value, name) for name, value in there.items()}
