@@ -27,6 +27,7 @@ from annotations.queue.assignment import AnnotatorProgress, claim, progress
 from annotations.queue.progress import project_answers
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT, RICH
+from annotations.schema.project import Project
 from annotations.store import search_index
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
@@ -197,6 +198,58 @@ def test_categories_are_what_the_parser_of_today_reads_and_lists_find_them(tmp_p
             assert [listed.id for listed in store.trajectories(keep=Filter(category=category))] == ids
         found = {finding.check: finding.level for finding in data_repair.findings(store.database)}
         assert found["copies"] is found["traits"] is Severity.FINE
+
+
+OLD_GUIDELINES = (
+    "Look at the picture and the prompt. Say whether the model’s **yes or no** is right, how good its reason is, "
+    "and write a better reason where you have one."
+)
+
+
+def shipped_and_changed(guidelines: str) -> dict[str, Project]:
+    """Projects about reflections: as shipped, with guidelines and with a question of somebody's own."""
+    first, *others = REFLECTIONS_PROJECT.questions
+    mine = (dataclasses.replace(first, title="Is the model’s yes or no right?"), *others)
+    begun = dataclasses.replace(REFLECTIONS_PROJECT, collects=False, guidelines=guidelines)
+    return {
+        "copy": dataclasses.replace(begun, id="copy", name="Copy"),
+        "words": dataclasses.replace(begun, id="words", name="Words", guidelines=guidelines + " Twice."),
+        "title": dataclasses.replace(begun, id="title", name="Title", questions=mine),
+    }
+
+
+def before_guidelines(store: Store) -> None:
+    """The database as the code before revision 0021 had it."""
+    for project in shipped_and_changed(OLD_GUIDELINES).values():
+        store.create_project(project)
+    with store.database.writing() as session:
+        session.execute(text("UPDATE projects SET guidelines = :old WHERE id = 'reflections'"), {"old": OLD_GUIDELINES})
+        session.execute(text("UPDATE alembic_version SET version_num = '0020'"))
+
+
+def check_guidelines(store: Store) -> None:
+    """Only texts that nobody changed, of projects that are asked in these words, are new."""
+    now = REFLECTIONS_PROJECT.guidelines
+    wanted = shipped_and_changed(OLD_GUIDELINES)
+    wanted["copy"] = dataclasses.replace(wanted["copy"], guidelines=now)
+    assert "the picture fits" in now and store.project(REFLECTIONS) == REFLECTIONS_PROJECT
+    assert {id: store.project(id) for id in wanted} == wanted
+
+
+def test_the_guidelines_of_reflections_ask_what_the_form_asks_unless_somebody_changed_them(tmp_path):
+    with open_store(tmp_path) as store:
+        before_guidelines(store)
+    with open_store(tmp_path) as store:
+        check_guidelines(store)
+
+
+def test_the_guidelines_of_reflections_on_a_server_ask_what_the_form_asks(postgres, tmp_path):
+    postgres_server.run(postgres, "CREATE DATABASE guidelines")
+    address = postgres.format(name="guidelines")
+    for step in (before_guidelines, check_guidelines):
+        with open_store(tmp_path, parse(address).render_as_string()) as store:
+            step(store)
+    postgres_server.run(postgres, "DROP DATABASE guidelines WITH (FORCE)")
 
 
 def test_what_is_stored_already_is_listed_and_found_as_before(tmp_path):

@@ -188,7 +188,7 @@ def test_an_annotator_completes_ten_by_keyboard_alone_and_takes_one_back(page: P
     expect(page.locator("#annotate-prompt h1")).to_have_text("5 apples")
     assert submitted(server) == 10
     page.keyboard.press("g")
-    expect(page.locator("#annotate-guidelines")).to_contain_text("Say whether")
+    expect(page.locator("#annotate-guidelines")).to_contain_text("say whether the picture fits")
     expect(page.locator("#annotate-guidelines strong").first).to_be_visible()
     page.keyboard.press("g")
     expect(page.locator("#annotate-guidelines")).to_be_hidden()

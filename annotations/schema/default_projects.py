@@ -24,8 +24,9 @@ REFLECTIONS_PROJECT = Project(
     questions=QUESTIONS,
     subject=Reflection.kind,
     guidelines=(
-        "Look at the picture and the prompt. Say whether the model’s **yes or no** is right, how good its reason is, "
-        "and write a better reason where you have one."
+        "Look at the picture and the prompt, and say whether **the picture fits**. Where the model said the same, say "
+        "how good its reason is, and write a better one where you have one. Where it said the opposite, write what it "
+        "should have said."
     ),
     overlap=None,
     order=Order.OLDEST,
