@@ -23,6 +23,7 @@ from browsing import PATIENCE, as_it_comes, faint_borders, faults, judge, small_
 from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 from running_app import ROOT, Server, free_port, start_in_vain
+from studio_samples import stopped
 from test_annotations_samples import aha, image, png, reflection
 
 from annotations.export.manifest import PARQUET
@@ -69,6 +70,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     with open_store(folder / "data") as store:
         trajectory, pictures = three_rounds()
         store.save(trajectory, pictures, owner="visitor")
+        store.save(stopped(), {}, owner="visitor")
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log", more={"AHA_STUDIO_PACE": "4"})
     server.start()
     yield server
@@ -348,6 +350,7 @@ def test_another_seed_stands_beside_its_own_redraw_and_a_verdict_is_answered_wit
     expect(page.locator("#timeline .instead a").first).to_have_text("Its own redraw: ✓ yes")
     page.locator("#timeline .mind button", has_text="Disagree").last.click()
     expect(page.get_by_label("No, draw again")).to_be_checked()
+    expect(page.locator("#timeline .round").last.locator(".reason")).to_be_visible()  # it is what is corrected
     text = page.locator("#timeline .changing textarea")
     expect(text).to_have_value("")
     page.locator("#timeline .changing .choice").first.click()
@@ -582,6 +585,13 @@ def test_an_image_to_try_is_there_at_a_press(page, server):
 def test_a_link_to_nothing_is_said_in_words(page, server):
     page.goto(f"{server.url}/image?from=nobody")
     expect(page.locator("#timeline .notice")).to_contain_text("No image can be taken over: there is no trajectory")
+
+
+def test_no_image_of_a_drawing_that_was_stopped_before_its_end_is_offered(page, server):
+    page.goto(f"{server.url}/gallery?run=stopped")
+    expect(page.locator("#viewer .ending")).to_contain_text("Stopped.")
+    expect(page.locator("#viewer .ending .copy").first).to_be_visible()
+    expect(page.locator("#viewer .ending a", has_text="Use this image")).to_have_count(0)
 
 
 def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server):

@@ -84,6 +84,43 @@ def test_a_drawing_begins_with_a_plan_where_somebody_wants_one_and_has_its_own_a
     expect(page.locator("#timeline .prompt")).to_have_text("“a green umbrella and an orange moon”")
 
 
+def test_a_reload_in_the_middle_of_a_drawing_shows_that_drawing(page: Page, server: Server):
+    page.goto(server.url)
+    expect(page.locator("#timeline .label")).to_have_text("Recorded example")
+    page.fill("#prompt textarea", "a purple star and a green boat")
+    page.click("#draw")
+    expect(page.locator("#timeline .prompt")).to_have_text("“a purple star and a green boat”")
+    page.wait_for_function("() => document.querySelector('#timeline canvas')?.width > 0")
+    expect(page.locator("#timeline .ending .link")).to_have_count(0)
+    run = page.url.partition("run=")[2]
+    assert run
+    page.reload()
+    expect(page.locator("#timeline .prompt")).to_have_text("“a purple star and a green boat”")
+    expect(page.locator("#timeline .label")).to_be_hidden()
+    expect(page.locator("#timeline .ending .link").first).to_be_visible()
+    assert page.url.partition("run=")[2] == run
+    with server.store() as store:
+        kept = store.trajectory(run)
+    assert kept.images
+    whole = kept.images[-1].sha256 is not None  # the reload may have stopped it
+    expect(page.locator("#timeline .ending a", has_text="Use this image")).to_have_count(int(whole))
+
+
+def test_only_what_somebody_started_is_announced(page: Page, server: Server):
+    page.goto(server.url)
+    expect(page.locator("#timeline .label")).to_have_text("Recorded example")
+    expect(page.locator("#timeline .reason").first).not_to_be_empty()
+    expect(page.locator("#timeline .ending .copy").first).to_be_visible()
+    expect(page.locator("#timeline .spoken")).to_be_empty()
+    page.locator("#timeline .toggle").click()  # play again
+    expect(page.locator("#timeline .spoken")).to_contain_text("the model says no")
+    page.reload()
+    expect(page.locator("#timeline .verdict").first).to_be_visible()
+    expect(page.locator("#timeline .spoken")).to_be_empty()
+    page.click("#aha")
+    expect(page.locator("#timeline .spoken")).to_contain_text("the model says no")
+
+
 def test_an_object_is_changed_behind_the_models_back(page: Page, server: Server):
     with server.store() as store:
         recorded = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))[0].id

@@ -89,7 +89,7 @@ def recorded_aha(store: Store, settings: Settings) -> render.Row:
     hidden, value = store.hidden, {}
     with suppress(*UNSHOWABLE):
         if listed := store.trajectories(limit=1, keep=Filter(recorded=True, aha=True)):
-            value = playing(store, store.trajectory(listed[0].id), settings, "Recorded example")
+            value = playing(store, store.trajectory(listed[0].id), settings, "Recorded example") | {"unasked": True}
     if value:
         _front[store] = FrontPageReplays(value, hidden, time.monotonic() + FRONT_LASTS)
     return value

@@ -7,7 +7,7 @@ function end(row) {
   const last = Object.values(state.segments).findLast((part) => part.kind === 'reflection');
   const edited = state.guess && row.reason === 'edited'; // all of it is another picture
   const said = edited ? 'The model has drawn all of the picture anew.' : last && last.overruled && row.person ? row.person : row.text;
-  $('.spoken').textContent = said;
+  say(said);
   if ('playable' in root.dataset) mind();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.head .progress').forEach((node) => { node.textContent = node.textContent.split(' · ')[0]; });
@@ -17,11 +17,10 @@ function end(row) {
   if ('playable' in root.dataset) offerInstead();
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
   else link('Permanent link', './?run=', 'Where it can be watched again');
-  if ('playable' in root.dataset && state.pace === undefined) history.replaceState({}, '', `${location.pathname}?run=${encodeURIComponent(state.id)}`);
   press('copy', 'Copy link', copyLink);
   if (navigator.share) press('copy', 'Share', share);
-  const drawn = Object.values(state.segments).some((part) => part.kind === 'image');
-  if (drawn) link('Use this image', './image?from=', 'Have it judged by other words, or edited');
+  const images = ((state.trajectory || {}).segments || []).filter((segment) => segment.kind === 'image');
+  if (images.at(-1)?.sha256) link('Use this image', './image?from=', 'Have it judged by other words, or edited');
   const parent = state.trajectory && state.trajectory.parent;
   if (parent) link('Beside what it goes on from', `./compare?left=${encodeURIComponent(parent.trajectory_id)}&right=`);
   if (state.pace === undefined || state.deletable || receipts[state.id]) takeBack();
@@ -62,6 +61,11 @@ function link(text, address, title = '') {
 
 function press(name, text, act) {
   $('.ending').append(makeButton(name, text, (event) => act(event.target)));
+}
+
+// From its first event on, so that the page loaded again shows this drawing and no other.
+function showAddress(run) {
+  if ('playable' in root.dataset) history.replaceState({}, '', `${location.pathname}?run=${encodeURIComponent(run)}`);
 }
 
 const address = () => new URL(`./?run=${encodeURIComponent(state.id)}`, document.baseURI).href;

@@ -75,6 +75,7 @@ function control() {
 
 $('.skip').onclick = () => { state.hurry = true; };
 $('.toggle').onclick = () => {
+  state.unasked = false;
   const over = state.at >= state.steps.length;
   if (over) seek(0);
   state.paused = !over && !state.paused;
@@ -83,6 +84,7 @@ $('.toggle').onclick = () => {
 };
 $('.scrub').oninput = (event) => {
   state.paused = true;
+  state.unasked = false;
   seek(Number(event.target.value));
 };
 $('.speed').onchange = (event) => { speed = Number(event.target.value); };

@@ -58,10 +58,12 @@ function begin(value) {
   state.follows = value.pace === undefined || value.follow;
   clear();
   $('.asked').hidden = true;
+  state.unasked = value.unasked;
   $('.spoken').textContent = '';
   if (state.follows && root.getBoundingClientRect().top < 0) root.scrollIntoView({ behavior: CALM ? 'auto' : 'smooth' });
   $('.label').textContent = value.label || '';
   $('.label').hidden = !value.label;
+  if (value.pace === undefined) showAddress(value.run);
 }
 
 function clear() {
@@ -78,7 +80,7 @@ function show(rows) {
   state.gap = false;
 }
 
-const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'blamed', 'reasons', 'guess', 'deletable', 'follows', 'change'];
+const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'blamed', 'reasons', 'guess', 'deletable', 'follows', 'change', 'unasked'];
 
 function rewind() {
   const kept = Object.fromEntries(KEPT.map((name) => [name, state[name]]));
@@ -173,7 +175,12 @@ function addRound(kind) {
   follow();
 }
 
-// The picture that is spoken of, for those who hear the page.
+// For those who hear the page: what somebody started, not what plays by itself.
+function say(text) {
+  if (!state.unasked) $('.spoken').textContent = text;
+}
+
+// The picture that is spoken of.
 function which() {
   return state.rounds ? `Drawing ${state.rounds}` : 'Your image';
 }
@@ -300,7 +307,7 @@ function verdict(row) {
   state.answer = row.answer;
   put(line);
   part.node = put(make('p', 'reason writing', ''));
-  $('.spoken').textContent = `${which()}: the model says ${row.answer}.`;
+  say(`${which()}: the model says ${row.answer}.`);
 }
 
 function write(row, bit) {
@@ -360,7 +367,7 @@ function done(row) {
   if (part.node) part.node.classList.remove('writing');
   if (part.kind === 'thought') part.node.scrollTop = 0;
   if (part.kind === 'reflection') {
-    $('.spoken').textContent = `${which()}: ${state.answer}. ${part.node.textContent}`;
+    say(`${which()}: ${state.answer}. ${part.node.textContent}`);
     blame();
     follow(); // the page may have been too short for it before
   }
