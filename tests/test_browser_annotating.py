@@ -516,6 +516,29 @@ def test_a_flag_is_answered_by_a_reviewer_and_ones_own_drawings_are_opened_again
     assert (flag.person, flag.answered_by) == ("ada", "rae")
 
 
+def test_a_panel_is_closed_by_its_button_or_by_escape_on_a_telephone(page: Page, server: Server):
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_project(page, server, "hidden")
+    panel, close = page.locator("#annotate-panel"), page.locator("#annotate-panel .close")
+    for opens in ("guide", "mine", "flag"):
+        page.click(f"#annotate-{opens}")
+        expect(panel).to_be_visible()
+        box = close.bounding_box()
+        assert min(box["width"], box["height"]) >= 44 and box["x"] + box["width"] <= 390 and box["y"] > 0
+        close.click()
+        expect(panel).to_be_hidden()
+    page.click("#annotate-flag")
+    expect(page.locator("#annotate-flag-note textarea")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(close).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(panel).to_be_hidden()
+    page.click("#annotate-flag")
+    expect(page.locator("#annotate-flag-note textarea")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+
+
 def test_an_admin_puts_a_picture_into_the_guidelines_by_a_click(page: Page, server: Server):
     enter(page, server, "annotate?project=hidden", "kim")
     expect(page.locator(".sheet .question.current")).to_be_visible()

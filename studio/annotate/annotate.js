@@ -79,6 +79,7 @@ once('annotateKeys', () => {
   document.addEventListener('click', (event) => {
     if (event.target.closest?.('#annotate-help')) keys();
     for (const name of ['guide', 'mine', 'flag']) if (event.target.closest?.(`#annotate-${name}`)) open(name);
+    if (event.target.closest?.('#annotate-panel .close')) close();
     if (event.target.closest?.('#annotate-on')) lesson.goOn();
     if (event.target.closest?.('#annotate-again')) lesson.again();
     clickedInPanel(event.target);

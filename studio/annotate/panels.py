@@ -39,6 +39,7 @@ NO_PRACTICE = (
     '<a href="project?id={}">project’s page</a>.</p>'
 )
 NO_ITEM = "Nothing is on the table."
+CLOSE = '<button type="button" class="close">Close</button>'
 COMMAND = "(place, token) => [place, token, JSON.stringify(document.getElementById('annotate-panel').command ?? null)]"
 
 
@@ -191,6 +192,7 @@ class Panels:
 def panels(handlers: PanelHandlers, place: gr.Textbox, token: gr.Textbox) -> Panels:
     """Lay out the panels, of which annotate.js shows one at a time, and wire all but what shows another item."""
     with gr.Column(elem_id="annotate-panel"):
+        gr.HTML(CLOSE, elem_id="annotate-panel-top", **PLAIN)
         with gr.Column(elem_id="annotate-guide-panel"):
             guidelines = gr.Markdown(elem_id="annotate-guidelines")
             pictures = gr.HTML(elem_id="annotate-examples", **PLAIN)
