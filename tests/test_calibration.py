@@ -17,7 +17,7 @@ from sklearn.metrics import brier_score_loss, cohen_kappa_score
 from test_annotations_samples import aha, judged
 
 from annotations.calibration.judgements import judgements
-from annotations.calibration.report import write
+from annotations.calibration.report import file_of, write
 from annotations.calibration.scores import CriticScore, add, scores
 from annotations.errors import AnswerError
 from annotations.metrics.calibration import Judgement, best_threshold, calibration, calibrations, cohens_kappa, drift
@@ -25,7 +25,7 @@ from annotations.store.store import open_store
 from model.images import encode_png
 from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import read_choice
-from model.training.safeguards.critic_agreement import add_agreement, check_agreement, read_kappas
+from model.training.safeguards.critic_agreement import FEWEST, add_agreement, check_agreement, read_kappas
 from model.trajectory import Image
 from model.world.plan import read_plan
 from model.world.scene import render
@@ -154,6 +154,8 @@ def test_the_command_scores_measures_and_writes_the_report_of_the_trainer(
     told = json.loads(capsys.readouterr().out)
     assert {row["critic"]: row["accuracy"]["value"] for row in told} == {"critic:tiny": 0.0, "verifier": 1.0}
     assert json.loads((tmp_path / "calibration.json").read_text())["critics"] == told
+    assert main(["--data", str(tmp_path)]) == 0
+    assert "no kappa below 30 pictures" in capsys.readouterr().out
     assert main(["verifier:2", "--data", str(tmp_path)]) == 1
     assert "without a weight" in capsys.readouterr().err
 
@@ -165,12 +167,31 @@ def test_the_page_tells_of_every_critic_and_has_others_judge(tmp_path: Path) -> 
         page, here = CalibrationHandlers(store, Settings()), SimpleNamespace(headers={})
         shown, written = page.start(here)
         assert "critic:&lt;b&gt;tiny" in shown and "<b>tiny" not in shown and "No report" in written
-        assert "The report that training goes by" in page.write(here)[1]
+        assert "1 picture is judged by people and by this critic, 1 of them alike. An interval says" in shown
         assert "judged all" in [*page.judge("verifier", here)][-1][1]
         assert "without a weight" in [*page.judge("verifier:2", here)][-1][1]
         assert "There is no reward" in [*page.judge("emperor", here)][-1][1]
         with pytest.raises(gr.Error):
             CalibrationHandlers(store, Settings(mode=Mode.PUBLIC)).write(here)
+
+
+def test_below_thirty_pictures_there_is_no_interval_and_no_report(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        page, here = CalibrationHandlers(store, Settings()), SimpleNamespace(headers={})
+        for number in range(FEWEST - 1):
+            id = store.save(*aha(number, prompt="a red cat" if number % 3 else "two cats"), owner="visitor")
+            store.annotate(judged(id, 4, "ann", verdict_right="no" if number % 4 else "yes"))
+        shown, written, told = page.write(here)
+        assert f"{FEWEST - 1} pictures are judged" in shown and f"from {FEWEST} pictures on" in shown
+        assert "svg" not in shown and "kappa" not in shown
+        assert "No report is written: no critic" in told and "No report" in written
+        assert not file_of(store).exists()
+        id = store.save(*aha(FEWEST, prompt="two cats"), owner="visitor")
+        store.annotate(judged(id, 4, "ann", verdict_right="yes"))
+        shown, written, told = page.write(here)
+        assert "kappa" in shown and "svg" in shown and "The report that training goes by" in written
+        assert f"Fewer than {FEWEST} pictures, so no interval: " in shown and "<bdi>counting</bdi> 11" in shown
+        assert list(read_kappas(file_of(store))) == ["critic:tiny"]
 
 
 @pytest.mark.parametrize(

@@ -22,19 +22,22 @@ from annotations.store.reordering import rank_anew
 from annotations.store.store import Store, open_store
 from model.backends.contract import CheckpointError
 from model.training.rewards.janus_pro_r1 import RewardError
+from model.training.safeguards.critic_agreement import FEWEST
 from studio.calibration.scoring import score_all
 
 HEAD = f"{'critic':<34} {'category':<14} {'judged':>6} {'agree':>7} {'kappa':>20} {'error':>6} {'threshold':>9}"
 
 
 def table(measured: Sequence[Calibration]) -> str:
-    """A line for each critic and category."""
-    return "\n".join([HEAD, *map(_line, measured)])
+    """A line for each critic and category; no kappa of fewer pictures than an interval takes."""
+    few = any(each.judgements < FEWEST for each in measured)
+    return "\n".join([HEAD, *map(_line, measured), *([f"no kappa below {FEWEST} pictures"] if few else [])])
 
 
 def _line(each: Calibration) -> str:
-    kappa = each.kappa and f"{each.kappa.value:.2f} ({each.kappa.low:.2f} to {each.kappa.high:.2f})"
-    threshold = each.threshold and f"{each.threshold.p_yes:.2f}"
+    enough = each.judgements >= FEWEST
+    kappa = enough and each.kappa and f"{each.kappa.value:.2f} ({each.kappa.low:.2f} to {each.kappa.high:.2f})"
+    threshold = enough and each.threshold and f"{each.threshold.p_yes:.2f}"
     return (
         f"{'' if each.category else each.critic:<34} {each.category or 'all':<14} {each.judgements:>6} "
         f"{100 * each.accuracy.value:>6.1f}% {kappa or '–':>20} {each.expected_error:>6.3f} {threshold or '–':>9}"

@@ -41,9 +41,12 @@ class CalibrationHandlers:
         return view.report(measure(self.store)), self._written()
 
     def write(self, request: gr.Request) -> tuple[str, str, str]:
-        """Measure anew and write the report: (every critic, when it was written, a line that says so)."""
+        """Measure anew and write the report: (every critic, when it was written, a line that says so). A report in
+        which no critic is measured on enough pictures is not written."""
         require(Role.ADMIN, request, self.settings, self.store)
         measured = measure(self.store)
+        if not any(view.is_enough(each) for each in measured):
+            return view.report(measured), self._written(), error_notice(view.NO_REPORT)
         write(measured, file_of(self.store), self.store.clock())
         return (
             view.report(measured),

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import groupby
 
 from annotations.metrics.calibration import EVEN, Bin, Calibration, Drift, Threshold
+from model.training.safeguards.critic_agreement import FEWEST
 from studio.components.plots import PlottedInterval, curve, intervals
 from studio.components.render import isolated
 
@@ -16,6 +17,15 @@ WHAT = (
     '<p class="soft">Cohen’s kappa between a critic’s verdict (yes from p(yes) = 0.5 on) and that of people, with 95 % '
     "intervals: 1 is perfect, 0 is what chance would do.</p>"
 )
+TOO_FEW = (
+    f"An interval says something from {FEWEST} pictures on; below that it is so wide that nearly any agreement is "
+    "possible. So there is none yet, no curve, and training takes no figure of this critic. "
+    '<a href="annotate">Judge more pictures</a>.'
+)
+NO_REPORT = (
+    f"No report is written: no critic has judged {FEWEST} pictures that people judged, too, and a figure of fewer says "
+    "nothing."
+)
 ALL = (-1.0, 1.0)
 SHARE = (0.0, 1.0)
 
@@ -25,12 +35,15 @@ def report(measured: Sequence[Calibration]) -> str:
     if not measured:
         return NOTHING
     parts = (critic([*rows]) for _, rows in groupby(measured, key=lambda each: each.critic))
-    return f'<div class="dashboard calibration">{WHAT}{"".join(parts)}</div>'
+    what = WHAT if any(map(is_enough, measured)) else ""
+    return f'<div class="dashboard calibration">{what}{"".join(parts)}</div>'
 
 
 def critic(rows: Sequence[Calibration]) -> str:
-    """One critic: of all prompts first, then of each category."""
+    """One critic: of all prompts first, then of each category; in words alone where too few pictures are judged."""
     whole = rows[0]
+    if not is_enough(whole):
+        return f"<section><h2>{isolated(whole.critic)}</h2><p>{so_far(whole)} {TOO_FEW}</p></section>"
     known = [
         PlottedInterval(
             each.category or "all prompts",
@@ -40,14 +53,18 @@ def critic(rows: Sequence[Calibration]) -> str:
             figures(each),
         )
         for each in rows
-        if each.kappa is not None
+        if each.kappa is not None and is_enough(each)
     ]
     unknown = "".join(
         f'<p class="soft">{isolated(each.category or "all prompts")}: no kappa, as the critic or people always say '
         f"the same; {figures(each)}</p>"
         for each in rows
-        if each.kappa is None
+        if each.kappa is None and is_enough(each)
     )
+    few = [each for each in rows if not is_enough(each)]
+    if few:
+        counts = ", ".join(f"{isolated(each.category or '')} {each.judgements}" for each in few)
+        unknown += f'<p class="soft">Fewer than {FEWEST} pictures, so no interval: {counts}.</p>'
     over_time = [
         PlottedInterval(_day(each.until), each.accuracy.value, each.accuracy.low, each.accuracy.high)
         for each in whole.periods
@@ -60,6 +77,18 @@ def critic(rows: Sequence[Calibration]) -> str:
         f"<p>{threshold(whole.threshold)} Expected calibration error {whole.expected_error:.3f}, Brier score "
         f"{whole.brier:.3f}.</p></div>{time}</div></section>"
     )
+
+
+def is_enough(each: Calibration) -> bool:
+    """Whether an interval says something."""
+    return each.judgements >= FEWEST
+
+
+def so_far(each: Calibration) -> str:
+    """“2 pictures are judged by people and by this critic, 1 of them alike.”"""
+    alike = round(each.accuracy.value * each.judgements)
+    pictures = "1 picture is" if each.judgements == 1 else f"{each.judgements} pictures are"
+    return f"{pictures} judged by people and by this critic, {alike} of them alike."
 
 
 def figures(each: Calibration) -> str:
