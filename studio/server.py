@@ -24,6 +24,7 @@ from studio.auth.sign_in_routes import routes
 from studio.http.addresses import ForwardedHeaders
 from studio.http.compression import CompressedAnswers
 from studio.http.early_responses import DrainRequestBody
+from studio.http.error_pages import ErrorPages
 from studio.http.limits import MB, LimitError, Limits
 from studio.http.middleware import ExceptionLog, RateLimiter, RequestGuard, SecurityHeaders
 from studio.http.page_cache import Look, PageCache
@@ -37,7 +38,7 @@ from studio.pages import build
 from studio.settings import Settings, SettingsError
 from studio.sharing.share_links import ShareLinks
 from studio.site import SessionStates, StudioApp, share_config
-from studio.theme import head, look, styles
+from studio.theme import error_styles, head, look, styles
 
 OTHERS = 40  # threads for all that is no drawing
 SWITCH = 0.001  # seconds for which a thread keeps others from running, the one that answers requests among them
@@ -111,7 +112,8 @@ def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionS
     cached = PageCache(CompressedAnswers(ExceptionLog(app)), settings, Look(styles, head()))
     pages = ShareLinks(cached, settings, store)
     app = RateLimiter(pages, settings, limits, AccountCookies(store), sessions)
-    return DrainRequestBody(ForwardedHeaders(SecurityHeaders(RequestGuard(app, settings), settings), settings))
+    guarded = ErrorPages(RequestGuard(app, settings), settings, error_styles())
+    return DrainRequestBody(ForwardedHeaders(SecurityHeaders(guarded, settings), settings))
 
 
 def reach_itself() -> None:

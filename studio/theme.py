@@ -35,6 +35,18 @@ FIRST_STYLES = (
     ".gradio-container .nav-holder, .gradio-container footer { display: none; } "
     ".wrap.full.translucent { position: fixed; inset: 0; }"
 )
+# Of an error's page, which fetches nothing but the icon.
+ERROR_STYLES = (
+    "body { margin: 0 auto; max-width: 1240px; padding: 0 clamp(16px, 4vw, 32px); background: var(--paper); "
+    "color: var(--ink); font: 400 18px/1.5 var(--sans); } header { padding: 18px 0 14px; "
+    "border-bottom: 1px solid var(--line); } header a { color: inherit; font: 600 22px/1.6 var(--serif); "
+    "text-decoration: none; } main { max-width: 60ch; padding: 32px 0; } h1 { margin: 0; "
+    "font: 600 32px/1.2 var(--serif); } p { overflow-wrap: anywhere; } a { color: var(--accent); } "
+    "main p:last-child { display: flex; flex-wrap: wrap; gap: 12px 24px; align-items: center; } "
+    ".button { padding: 11px 20px; border-radius: 4px; background: var(--accent); color: var(--on-accent); "
+    "font-weight: 600; text-decoration: none; } a:focus-visible { outline: 2px solid var(--accent); "
+    "outline-offset: 2px; }"
+)
 # Scripts that a page imports where it first needs them, and the names by which they are served.
 MODULES = {f"components/timeline/{name}": name for name in ("finished.js", "thought_editor.js")}
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
@@ -114,6 +126,15 @@ def styles(path: str) -> str:
     files = [STUDIO / name for name in STYLE_SHEETS]
     texts = [file.read_text("utf-8") for file in files if not {file.parent, file.with_suffix("")} & {*left_out}]
     return SPACES.sub(lambda found: found[1] or " ", COMMENT.sub("", "".join(texts))).strip()
+
+
+def error_styles() -> str:
+    """The style sheet of an error's page: the colours by day and, where the system is set so, by night."""
+    text = COMMENT.sub("", (ASSETS / "studio.css").read_text("utf-8"))
+    day, night = (re.search(rf"^{name} {{(.*?)}}", text, re.S | re.M) for name in (":root", r"\.dark"))
+    assert day and night
+    sheet = f":root {{{day[1]}}} @media (prefers-color-scheme: dark) {{ :root {{{night[1]}}} }} {ERROR_STYLES}"
+    return SPACES.sub(lambda found: found[1] or " ", sheet).strip()
 
 
 def head() -> str:

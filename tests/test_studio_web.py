@@ -148,6 +148,28 @@ def test_what_nobody_needs_is_not_there(client: httpx2.Client, path: str):
     assert client.post(path).status_code == 404
 
 
+def test_a_browser_is_told_of_an_error_on_a_page_and_a_program_in_json(client: httpx2.Client, monkeypatch):
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path in ("/nothing", "/gallery/<b>", "/scripts/nothing.js"):
+        page = client.get(path, headers=browser)
+        assert page.status_code == 404 and page.headers["content-type"] == "text/html; charset=utf-8"
+        assert "<h1>There is nothing here</h1>" in page.text and 'href="/mcp-aha/"' in page.text
+        assert "script-src 'self'" in page.headers["content-security-policy"] and "--paper: #" in page.text
+        assert "/mcp-aha/gallery" in page.text and "<b>" not in page.text
+    assert client.get("/nothing").json()["detail"] == "There is nothing at this address."
+    assert client.head("/nothing", headers=browser).content == b""
+    named = client.get("/", headers=browser | {"Host": "rebound.example"})
+    assert named.status_code == 421 and "add it to the setting “hosts”" in named.text
+    assert client.get("/gradio_api/nothing", headers=browser).json()["detail"]
+    assert client.get("/gallery", headers=browser).status_code == 200
+    form = client.post("/enter", headers=browser | {"Origin": "http://elsewhere.example"})
+    assert form.status_code == 403 and "<h1>This is not open to you</h1>" in form.text
+    monkeypatch.setitem(limits.RATES, "requests", Rate(0.001, 1))
+    answers = [client.get("/gallery", headers=browser) for _ in range(3)]
+    assert answers[-1].status_code == 429 and "<h1>Please wait a moment</h1>" in answers[-1].text
+    assert int(answers[-1].headers["retry-after"]) > 0 and "from your network" in answers[-1].text
+
+
 def test_every_answer_has_the_headers_that_protect(client: httpx2.Client):
     for path in ("/", "/config", "/nothing", "/theme.css"):
         headers = client.get(path, headers={"X-Forwarded-Proto": "https", "Host": "studio.example"}).headers
