@@ -19,7 +19,7 @@ from annotations.pictures.images import PngFile
 from annotations.schema.annotation import Annotation
 from annotations.store.store import Store, open_store
 from model.images import encode_png
-from model.trajectory import Image, Parent, Segment, StopReason
+from model.trajectory import Image, Origin, Parent, Segment, StopReason
 from studio.gallery import page as gallery
 from studio.gallery.filters import LONGEST_SEARCH, GalleryFilter
 from studio.settings import Mode, Settings
@@ -60,6 +60,20 @@ def test_search_and_the_aha_filter_narrow_it(store: Store):
     assert gallery.listing(store, GalleryFilter("number 2"))[0].count('class="card"') == 1
     assert gallery.listing(store, GalleryFilter(kind="Aha moments"))[0].count('class="card"') == 3
     assert "Nothing matches" in gallery.listing(store, GalleryFilter("100%"))[0]
+
+
+def test_a_verdict_that_a_person_wrote_is_told_from_the_models(store: Store):
+    trajectory, pictures = aha(identity="models")
+    store.save(trajectory, pictures, owner="us")
+    *before, last = trajectory.segments
+    branch = Parent("models", 5, 0)
+    store.save(replace(trajectory, id="branch", parent=branch), pictures, owner="us")  # whose verdict is its own
+    words = tuple(token._replace(origin=Origin.PERSON) for token in last.tokens)
+    persons = replace(trajectory, id="persons", segments=(*before, replace(last, tokens=words)), parent=branch)
+    store.save(persons, pictures, owner="us")
+    cards = gallery.listing(store, GalleryFilter())[0].split('<a class="card"')[1:]
+    labelled = ["said by a person" in card for card in cards]
+    assert labelled == [True, False, False] and "persons" in cards[0]
 
 
 @pytest.mark.parametrize(

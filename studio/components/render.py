@@ -6,7 +6,7 @@ text in rows, which the page's script only ever puts in place as text. The class
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -298,20 +298,29 @@ def image(png: bytes, alt: str) -> str | None:
 
 
 def cards(
-    listed: Sequence[TrajectorySummary], picture: Callable[[str], bytes | None], address: str = "", none: str = ""
+    listed: Sequence[TrajectorySummary],
+    picture: Callable[[str], bytes | None],
+    address: str = "",
+    none: str = "",
+    overruled: Collection[str] = (),
 ) -> str:
     """Trajectories as links to their replay, newest first; `picture` gives None for one that cannot be read.
 
-    `address` is that of this view, which the page's script takes over; `none` is the HTML for an empty list.
+    `address` is that of this view, which the page's script takes over; `none` is the HTML for an empty list;
+    `overruled`: ids of those whose last verdict a person wrote.
     """
-    made = "".join(_card(summary, picture(summary.cover) if summary.cover else None) for summary in listed)
+    made = "".join(
+        _card(summary, picture(summary.cover) if summary.cover else None, by_person=summary.id in overruled)
+        for summary in listed
+    )
     return f'<div class="gallery" data-address="{escape(address)}">{made or none}</div>'
 
 
-def _card(summary: TrajectorySummary, png: bytes | None) -> str:
+def _card(summary: TrajectorySummary, png: bytes | None, *, by_person: bool) -> str:
     answer = (
         f'<span class="verdict {summary.answers[-1]}">{verdict(summary.answers[-1])}</span>' if summary.answers else ""
     )
+    answer += '<span class="recorded">said by a person</span>' if by_person else ""
     marks = '<span class="aha">aha moment</span>' if summary.aha else ""
     marks += '<span class="recorded">recorded example</span>' if summary.recorded else ""
     marks += '<span class="recorded">goes on from another</span>' if summary.parent_id else ""

@@ -3,7 +3,7 @@
 Knows the store and the timeline component; needs no checkpoint. Handlers first, layout below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,8 +14,9 @@ from annotations.backup import last
 from annotations.errors import AnnotationsError, redact_paths
 from annotations.moderation.reports import LONGEST_NOTE, report
 from annotations.moderation.withholding import withheld, withheld_picture
-from annotations.store.listing import Cursor
+from annotations.store.listing import Cursor, TrajectorySummary
 from annotations.store.store import Store
+from model.trajectory import Origin
 from studio.auth.identity import is_local
 from studio.components import render
 from studio.components.notices import error_notice, success_notice
@@ -66,9 +67,16 @@ def listing(
         )
     page, more = listed[:PAGE], len(listed) > PAGE
     none = "" if page else EMPTY if choice == WHOLE else NO_MATCH
-    html = render.cards(page, store.picture_or_none, choice.address(cursor), none)
+    html = render.cards(page, store.picture_or_none, choice.address(cursor), none, _overruled(store, page))
     after = str(page[-1].cursor) if more else ""
     return html, after, gr.update(visible=before is not None), gr.update(visible=more)
+
+
+def _overruled(store: Store, listed: Sequence[TrajectorySummary]) -> set[str]:
+    """Ids of the trajectories whose last verdict a person wrote, which only a branch has."""
+    branches = store.trajectories_by_id([each.id for each in listed if each.parent_id and each.answers])
+    last = {id: trajectory.reflections[-1] for id, trajectory in branches.items()}
+    return {id for id, each in last.items() if any(token.origin is Origin.PERSON for token in each.tokens[:1])}
 
 
 def narrow(store: Store, seen: str, choice: GalleryFilter, *, moderates: bool = False) -> tuple:
