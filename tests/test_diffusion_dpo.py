@@ -32,6 +32,7 @@ from model.training.diffusion.dpo import (
 )
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.load_for_training import AdapterOptions
+from model.training.runs.metric_descriptions import NO_METRICS, metric_description
 from model.training.sources import WeightedRows
 
 FAMILIES = {"class_conditional": "dog", "stable_diffusion": "a red car", "flow": "a red car"}
@@ -123,6 +124,7 @@ def test_the_chosen_becomes_likelier_and_a_resumed_run_is_the_same(folders, tmp_
         logs.append([json.loads(line) for line in RunPaths(tmp_path / name).log.read_text().splitlines()])
     assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
     assert logs[0][0]["loss"] == pytest.approx(math.log(2), abs=1e-3)  # β is 5,000 or so
+    assert all(map(metric_description, logs[0][-1].keys() - {*NO_METRICS}))
     assert logs[0][-1]["accuracy"] == 1 and logs[0][-1]["margin"] > 0.1 > logs[0][0]["margin"]
     assert bool(adapted_layers(denoiser.module)) == (adapter is not None)
     learnt = opened({"flow": tmp_path / "whole"}, "flow")

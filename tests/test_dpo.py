@@ -28,6 +28,7 @@ from model.training.policy import Policy
 from model.training.preferences.reference import RowBatch, referenced, row_batch
 from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.folder import RunPaths, RunStart
+from model.training.runs.metric_descriptions import NO_METRICS, metric_description
 from model.training.sources import WeightedRows
 from model.trajectory import Image, Origin, Reflection, Sampling, StopReason, Token, Trajectory
 from model.world.scene import random_scene, render
@@ -127,6 +128,7 @@ def test_what_was_chosen_becomes_likelier_and_a_resumed_run_is_the_same(tiny_che
         logs.append([json.loads(line) for line in RunPaths(tmp_path / name).log.read_text().splitlines()])
     assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
     assert logs[0][0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert all(map(metric_description, logs[0][-1].keys() - {*NO_METRICS}))
     assert logs[0][-1]["accuracy"] == 1 and logs[0][-1]["margin"] > 0.1 > logs[0][0]["margin"]
     assert open_checkpoint(tmp_path / "whole").name
 

@@ -27,6 +27,7 @@ from model.training.rewards.registry import DEFAULT, Assessment, read_choice, re
 from model.training.rewards.verifier import fit
 from model.training.rollouts import Prompt, Rollout, roll_out, starts_of, statistics, wrong_drafts
 from model.training.runs.folder import RunStart
+from model.training.runs.metric_descriptions import NO_METRICS, metric_description
 from model.training.sources import open_rehearsal
 from model.training.world_data.world_prompts import PromptFileError, read_prompts, world_prompts
 from model.trajectory import Trajectory
@@ -191,6 +192,7 @@ def test_a_killed_run_resumes_with_the_metrics_of_an_uninterrupted_one(tiny_chec
     whole, cut = metrics(tmp_path / "whole.jsonl"), metrics(tmp_path / "cut.jsonl")
     assert [row["step"] for row in cut] == list(range(2))
     assert cut == whole
+    assert all(map(metric_description, whole[-1].keys() - {*NO_METRICS}))
     assert (tmp_path / "whole-00002.png").stat().st_size > 0
     assert open_checkpoint(tmp_path / "cut").name == "cut"
 

@@ -24,6 +24,7 @@ from model.training.preferences.losses import label_losses
 from model.training.preferences.reference import referenced, row_batch, sums
 from model.training.preferences.rows import LABELLED_ROWS, MismatchedRows, labelled_of
 from model.training.runs.folder import RunPaths, RunStart
+from model.training.runs.metric_descriptions import NO_METRICS, metric_description
 from model.training.runs.settings import LoopSettings
 from model.training.sources import WeightedRows
 from model.world.scene import random_scene, render
@@ -91,6 +92,7 @@ def test_what_is_desirable_becomes_likelier_and_a_resumed_run_is_the_same(tiny_c
         logs.append([json.loads(line) for line in RunPaths(tmp_path / name).log.read_text().splitlines()])
     assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
     assert logs[0][0]["loss"] == pytest.approx(0.5, abs=1e-5)
+    assert all(map(metric_description, logs[0][-1].keys() - {*NO_METRICS}))
     assert logs[0][-1]["desirable_reward"] > logs[0][-1]["undesirable_reward"]
     assert open_checkpoint(tmp_path / "whole").name
 

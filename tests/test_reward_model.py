@@ -25,6 +25,7 @@ from model.training.embedded.reward_pairs import reward_pairs
 from model.training.reward import RewardSettings, held_out_figures, train
 from model.training.rewards.reward_network import HEAD, REWARD_ROWS, RewardNetwork, open_reward_network
 from model.training.runs.folder import RunPaths, RunStart
+from model.training.runs.metric_descriptions import NO_METRICS, metric_description
 from model.training.sources import WeightedRows
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, write
@@ -126,6 +127,7 @@ def test_a_resumed_run_is_the_same_and_what_is_better_gets_more(tiny_checkpoint:
             train(network, data, replace(SMALL, steps=stop), tmp_path / name, about, start, [rows])
         logs.append([json.loads(line) for line in RunPaths(tmp_path / name).log.read_text().splitlines()])
     assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
+    assert all(map(metric_description, logs[0][-1].keys() - {*NO_METRICS}))
     assert logs[0][-1]["held_out_accuracy"] > 0.5 and logs[0][-1]["margin"] > logs[0][0]["margin"]
 
 

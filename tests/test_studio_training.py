@@ -19,16 +19,18 @@ from annotations.store.store import Store, open_store
 from model.training import sft
 from model.training.runs.estimate import config_of, estimate
 from model.training.runs.load_for_training import LoadOptions
+from model.training.runs.metric_descriptions import metric_description
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Mode, Settings
 from studio.training import launch, provenance
-from studio.training.curves import curves_of, read_metrics, seconds_per_step, thinned
+from studio.training.curves import curves_of, metric_name, read_metrics, seconds_per_step, thinned
 from studio.training.handlers import TrainingHandlers, TrainingView, add_runs
 from studio.training.launch import RunError
 from studio.training.run_form import Asked, bytes_of, checkpoints_of, request_of, runs_dir
 from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, RunStatus, TrainingRun, identity, read_run, runs_in
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
+ROOT = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds
 
 
@@ -209,6 +211,9 @@ def test_two_runs_are_compared_by_settings_and_measures(handlers, store):
     view = handlers.compare("one", "two", VISIT)
     assert "learning rate" in view.compared and "<td>0.25</td>" in view.compared and "batch" not in view.compared
     assert view.curves.count("<polyline") == 2
+    said = "What this step lowers; lower is better, within one run"
+    for shown in (view.curves, view.compared):
+        assert f'<abbr title="{said}">loss</abbr><span class="sr-only">: {said}</span>' in shown
 
 
 def test_an_evaluation_shows_what_got_better_and_its_drawings_step_by_step(handlers, store):
@@ -243,6 +248,15 @@ def test_rates_curves_and_options_are_read_as_they_are(tmp_path):
     curves = curves_of(read_metrics(log))
     assert list(curves) == ["loss", "learning_rate"] and len(thinned(curves["loss"])) <= 160
     assert read_metrics(tmp_path / "none.jsonl") == () and seconds_per_step(tmp_path / "none.jsonl") is None
+
+
+def test_every_curve_of_the_shipped_checkpoints_is_explained():
+    logs = [ROOT / "model/weights" / name / "log.jsonl" for name in ("sft", "embedded")]
+    names = {name for log in logs for name in curves_of(read_metrics(log))} - {"mended"}
+    assert {"codes", "kl", "rehearsed_verdicts_right"} <= names
+    assert [name for name in names if metric_description(name) is None] == []
+    assert metric_description("reward_verifier_spread") != metric_description("reward_verifier") is not None
+    assert metric_description("nothing_of_ours") is None and metric_name("a<b_c") == "a&lt;b c"
 
 
 def test_the_command_can_be_typed_by_hand(handlers, store, exported, monkeypatch):

@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from model.training.runs.metric_descriptions import NO_METRICS, metric_description
 from studio.components.plots import Series, line_keys, lines
 from studio.components.render import escaped
 
 MOST_POINTS = 160  # of a curve; more are averaged
 WARM = 2  # steps that are left out of the rate
-ASIDE = ("step", "seconds", "eta_seconds", "processes")  # no metrics
 LAST = ("gradient_norm", "learning_rate", "tokens_per_second", "shared", "padding")  # shown after all others
 
 
@@ -65,7 +65,7 @@ def curves_of(rows: Iterable[Mapping[str, float]]) -> dict[str, list[Point]]:
     for row in rows:
         step = int(row["step"]) + 1
         for name, value in row.items():
-            if name not in ASIDE and isinstance(value, int | float):
+            if name not in NO_METRICS and isinstance(value, int | float):
                 curves.setdefault(name, []).append(Point(step, float(value)))
     return dict(sorted(curves.items(), key=lambda named: _rank(named[0])))
 
@@ -97,7 +97,15 @@ def curves_html(runs: Mapping[str, Sequence[Mapping[str, float]]], steps: int) -
 def _plot(metric: str, curves: Mapping[str, Sequence[Point]], steps: int) -> str:
     last = " · ".join(f"{curve[-1].value:.4g}" for curve in curves.values() if curve)
     series = [Series(name, thinned(curve)) for name, curve in curves.items() if curve]
-    return f"<section><h4>{escaped(metric_title(metric))} <b>{last}</b></h4>{lines(series, steps)}</section>"
+    return f"<section><h4>{metric_name(metric)} <b>{last}</b></h4>{lines(series, steps)}</section>"
+
+
+def metric_name(metric: str) -> str:
+    """A metric's title as HTML, with what it measures on hover and for screen readers."""
+    title, known = escaped(metric_title(metric)), metric_description(metric)
+    if known is None:
+        return title
+    return f'<abbr title="{escaped(known)}">{title}</abbr><span class="sr-only">: {escaped(known)}</span>'
 
 
 def metric_title(metric: str) -> str:

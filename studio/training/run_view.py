@@ -12,11 +12,12 @@ from typing import Any
 
 from annotations.export.registry import KINDS
 from annotations.schema.questions import QUESTIONS
+from model.training.runs.metric_descriptions import NO_METRICS
 from model.training.runs.settings import by_present_names
 from studio.auth.pseudonyms import Names
 from studio.components.render import escaped, isolated
 from studio.datasets.rows_table import people, size
-from studio.training.curves import ASIDE, metric_title, read_metrics, seconds_per_step
+from studio.training.curves import metric_name, metric_title, read_metrics, seconds_per_step
 from studio.training.evaluations import last_values
 from studio.training.provenance import LearntAnnotation
 from studio.training.run_form import RunEstimate
@@ -133,9 +134,9 @@ def comparison_html(run: TrainingRun, other: TrainingRun) -> str:
     """Settings that differ, and what both measured last."""
     first, second = settings_of(run), settings_of(other)
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
-    differ = [(metric_title(name), first.get(name), second.get(name)) for name in names]
+    differ = [(escaped(metric_title(name)), first.get(name), second.get(name)) for name in names]
     ends = [_last(each) | last_values(each) for each in (run, other)]
-    measured = [(metric_title(name), ends[0].get(name), ends[1].get(name)) for name in {**ends[0], **ends[1]}]
+    measured = [(metric_name(name), ends[0].get(name), ends[1].get(name)) for name in {**ends[0], **ends[1]}]
     titles = (run.name, other.name)
     return (
         f"<h3>What differs</h3>{_table(titles, differ)}" if differ else "<p>Both were asked for the same.</p>"
@@ -143,8 +144,9 @@ def comparison_html(run: TrainingRun, other: TrainingRun) -> str:
 
 
 def _table(titles: Sequence[str], rows: Sequence[tuple[str, Any, Any]]) -> str:
+    """`rows`: the HTML of a name, and a value of each run."""
     head = "".join(f"<th>{isolated(title)}</th>" for title in titles)
-    body = "".join(f"<tr><th>{escaped(name)}</th><td>{_cell(a)}</td><td>{_cell(b)}</td></tr>" for name, a, b in rows)
+    body = "".join(f"<tr><th>{name}</th><td>{_cell(a)}</td><td>{_cell(b)}</td></tr>" for name, a, b in rows)
     return f'<table class="answers compared"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
@@ -167,7 +169,7 @@ def _last(run: TrainingRun) -> dict[str, float]:
     values: dict[str, float] = {}
     for row in read_metrics(run.metrics):
         numbers = ((name, value) for name, value in row.items() if isinstance(value, int | float))
-        values |= {name: value for name, value in numbers if name not in ASIDE}
+        values |= {name: value for name, value in numbers if name not in NO_METRICS}
     return values
 
 
