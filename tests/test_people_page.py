@@ -1,7 +1,7 @@
 """Invitations that open once, and the People page: roles, signing out everywhere, a trail of who changed what."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -70,7 +70,7 @@ def test_an_invitation_that_is_forged_withdrawn_or_late_opens_nothing(store: Sto
 
 def test_an_admin_invites_changes_and_signs_out_through_the_page(store: Store, page: PeopleHandlers) -> None:
     ada = asked_by(store, "ada")
-    link, *shown = page.invite("annotator", 3, ada)
+    link, *shown = page.invite("annotator", 3, "", ada)
     assert link.startswith("https://studio.example/here/sign-in?invitation=")
     token = parse_qs(urlsplit(link).query)["invitation"][0]
     accept(store, token, "eve", SECRET)
@@ -92,6 +92,23 @@ def test_an_admin_invites_changes_and_signs_out_through_the_page(store: Store, p
     ]
 
 
+def test_an_invitation_is_withdrawn_by_whom_it_is_for_and_its_date(store: Store, page: PeopleHandlers) -> None:
+    ada = asked_by(store, "ada")
+    store.clock = lambda: datetime(2026, 3, 3, 14, 5, tzinfo=UTC)
+    page.invite("annotator", 3, " <i>eve@example.org ", ada)
+    link, *shown = page.invite("guest", 3, "", ada)
+    shown = PeopleView(*shown)
+    words = [
+        ("nobody named, guest, invited by ada on 3 Mar 2026, 14:05 UTC", 2),
+        ("<i>eve@example.org, annotator, invited by ada on 3 Mar 2026, 14:05 UTC", 1),
+    ]
+    assert shown.opened["choices"] == words and shown.opened["visible"]
+    assert "&lt;i&gt;eve@example.org" in shown.invited and "nobody named" in shown.invited
+    assert "opens nothing any more" in page.withdraw(1, ada).note
+    assert [each.invitee for each in open_invitations(store)] == [""]
+    assert not page.withdraw(2, ada).opened["visible"]
+
+
 def test_what_cannot_be_is_said_and_changes_nothing(store: Store, page: PeopleHandlers) -> None:
     ada = asked_by(store, "ada")
     before = account_changes(store)
@@ -103,7 +120,9 @@ def test_what_cannot_be_is_said_and_changes_nothing(store: Store, page: PeopleHa
         page.add("eve", "admin", "short", ada),
         page.add("<b>", "admin", SECRET, ada),
         page.withdraw(None, ada),
-        PeopleView(*page.invite("admin", -1, ada)[1:]),
+        page.withdraw(7, ada),
+        PeopleView(*page.invite("admin", 1, "x" * 121, ada)[1:]),
+        PeopleView(*page.invite("admin", -1, "", ada)[1:]),
     ):
         assert 'class="wrong"' in shown.note
     assert account_changes(store) == before
@@ -117,7 +136,7 @@ def test_only_an_admin_may_call_any_of_it(store: Store, page: PeopleHandlers) ->
         lambda: page.set_role("ada", "annotator", bob),
         lambda: page.sign_out("ada", bob),
         lambda: page.activate("ada", bob),
-        lambda: page.invite("admin", 1, bob),
+        lambda: page.invite("admin", 1, "", bob),
         lambda: page.withdraw(1, bob),
     ):
         with pytest.raises(gr.Error):

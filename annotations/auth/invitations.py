@@ -15,11 +15,13 @@ from annotations.auth.accounts import Person, add_within, hash_of
 from annotations.auth.changes import record
 from annotations.db.administration_tables import InvitationEndRow, InvitationRow
 from annotations.errors import NotFoundError, PersonError
+from annotations.schema.forms.text import is_storable
 from annotations.schema.project import Role
 from annotations.store.store import Store
 
 LASTS = timedelta(days=7)
 MOST_DAYS = 90
+LONGEST_INVITEE = 120  # characters
 LONGEST_TOKEN = 200  # characters
 PURPOSE = "invitations"
 NOT_VALID = "this invitation is not valid, was used or withdrawn, or has expired; ask an admin for another"
@@ -36,17 +38,23 @@ class Invitation:
     expires_at: datetime  # UTC
     used_by: str | None = None  # the account that was made; None where nobody has used it
     ended_at: datetime | None = None
+    invitee: str = ""  # for whom it is, in the words of who invites
 
     def is_open(self, now: datetime) -> bool:
         return self.ended_at is None and now < self.expires_at
 
 
-def invite(store: Store, role: Role, *, by: str, lasts: timedelta = LASTS) -> str:
-    """A new invitation; the token for its link. Raises PersonError for a time that it cannot last."""
+def invite(store: Store, role: Role, *, by: str, lasts: timedelta = LASTS, invitee: str = "") -> str:
+    """A new invitation; the token for its link. Raises PersonError for a time that it cannot last, and for words that
+    cannot be stored."""
     if not timedelta(0) < lasts <= timedelta(days=MOST_DAYS):
         raise PersonError(f"got an invitation for {lasts.days} days, wanted one for 1 to {MOST_DAYS}")
+    invitee = " ".join(invitee.split())
+    if len(invitee) > LONGEST_INVITEE or not is_storable(invitee):
+        raise PersonError(f"got {len(invitee)} characters for whom it is, wanted at most {LONGEST_INVITEE} plain ones")
     now = store.clock()
     values = {"role": role.value, "created_by": by, "created_at": now, "expires_at": now + lasts}
+    values |= {"invitee": invitee or None}
     with store.database.writing() as session:
         id = session.scalars(insert(InvitationRow).values(**values).returning(InvitationRow.id)).one()
         record(session, "", "invited", by=by, at=now, detail=role.value)
@@ -105,7 +113,7 @@ def _all(session: Session, *where: object) -> list[Invitation]:
     return [
         Invitation(
             made.id, Role(made.role), made.created_by, made.created_at, made.expires_at,
-            ended and ended.used_by, ended and ended.created_at,
+            ended and ended.used_by, ended and ended.created_at, made.invitee or "",
         )
         for made, ended in session.execute(query)
     ]  # fmt: skip

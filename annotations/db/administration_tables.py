@@ -18,6 +18,7 @@ class InvitationRow(Base):
     created_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    invitee: Mapped[str | None] = mapped_column(Text)  # for whom it is, in the words of who invites
 
     __table_args__ = ({"sqlite_autoincrement": True},)
 

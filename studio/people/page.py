@@ -11,7 +11,7 @@ import gradio as gr
 
 from annotations.auth import accounts
 from annotations.auth.changes import account_changes
-from annotations.auth.invitations import MOST_DAYS, invite, open_invitations, withdraw
+from annotations.auth.invitations import LONGEST_INVITEE, MOST_DAYS, invite, open_invitations, withdraw
 from annotations.errors import AnnotationsError, PersonError, redact_paths
 from annotations.schema.names import clean_name
 from annotations.schema.project import Role
@@ -36,6 +36,7 @@ class PeopleView(NamedTuple):
     invited: Any
     changes: Any
     chosen: Any  # the menu of accounts
+    opened: Any  # the menu of open invitations
     note: Any
 
 
@@ -73,22 +74,30 @@ class PeopleHandlers(PageHandlers):
 
         return self._changed(turn, "The account is changed.")
 
-    def invite(self, role: str, days: float | None, request: gr.Request) -> tuple[Any, ...]:
+    def invite(self, role: str, days: float | None, invitee: str, request: gr.Request) -> tuple[Any, ...]:
         """(the link, what the page shows)"""
         by = self.require(Role.ADMIN, request).name
         link = ""
 
         def make() -> None:
             nonlocal link
-            token = invite(self.store, _role(role), by=by, lasts=timedelta(days=_whole(days)))
+            lasts = timedelta(days=_whole(days))
+            token = invite(self.store, _role(role), by=by, lasts=lasts, invitee=invitee or "")
             link = f"{_studio(request)}sign-in?{urlencode({'invitation': token})}"
 
         shown = self._changed(make, "Whoever opens the link first makes an account. It is shown only now.")
         return link, *shown
 
-    def withdraw(self, number: float | None, request: gr.Request) -> PeopleView:
+    def withdraw(self, chosen: int | None, request: gr.Request) -> PeopleView:
+        """End the invitation with the id `chosen`."""
         by = self.require(Role.ADMIN, request).name
-        return self._changed(lambda: withdraw(self.store, _whole(number), by=by), "The invitation is withdrawn.")
+
+        def end() -> None:
+            if chosen is None:
+                raise PersonError("choose an invitation first")
+            withdraw(self.store, _whole(chosen), by=by)
+
+        return self._changed(end, "The invitation is withdrawn: its link opens nothing any more.")
 
     def _other(self, name: str, by: str) -> str:
         """Raises PersonError for one's own account."""
@@ -104,12 +113,14 @@ class PeopleHandlers(PageHandlers):
         return self._shown(success_notice(words))
 
     def _shown(self, note: str) -> PeopleView:
-        people = accounts.people(self.store)
+        people, opened = accounts.people(self.store), open_invitations(self.store)
+        listed = [(view.invitation_words(each), each.id) for each in opened]
         return PeopleView(
             view.accounts(people),
-            view.invitations(open_invitations(self.store)),
+            view.invitations(opened),
             view.changes(account_changes(self.store)),
             gr.update(choices=[person.name for person in people]),
+            gr.update(choices=listed, value=None, visible=bool(listed)),
             note,
         )
 
@@ -156,11 +167,21 @@ def _people(handlers: PeopleHandlers) -> None:
         with gr.Row(elem_classes="adding"):
             as_role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", min_width=140)
             days = gr.Number(DAYS, label="Days that it lasts", precision=0, minimum=1, maximum=MOST_DAYS, min_width=140)
+            invitee = gr.Textbox(
+                label="For whom",
+                info="A name or an address; admins see it, nothing is sent",
+                max_lines=1,
+                max_length=LONGEST_INVITEE,
+                min_width=200,
+                elem_id="people-invitee",
+            )
             asks = gr.Button("Make a link", variant="primary", scale=0, min_width=160, elem_id="people-make-link")
         link = gr.Textbox(label="Link", interactive=False, buttons=["copy"], elem_id="people-link")
         invited = gr.HTML(elem_id="people-invited", **PLAIN)
         with gr.Row(elem_classes="adding"):
-            number = gr.Number(None, label="Number of an invitation", precision=0, minimum=1, min_width=160)
+            opened = gr.Dropdown(
+                [], label="Invitation to withdraw", visible=False, min_width=260, elem_id="people-opened"
+            )
             end = gr.Button("Withdraw it", scale=0, min_width=140, elem_id="people-withdraw")
     with (
         gr.Accordion("Add an account with a password", open=False, elem_id="people-add"),
@@ -172,11 +193,11 @@ def _people(handlers: PeopleHandlers) -> None:
         make = gr.Button("Add", scale=0, min_width=120, elem_id="people-make")
     with gr.Accordion("Changes", open=False, elem_id="people-changes"):
         changes = gr.HTML(**PLAIN)
-    shown = [*PeopleView(people, invited, changes, chosen, note)]
+    shown = [*PeopleView(people, invited, changes, chosen, opened, note)]
     on_load_for("people", handlers.start, shown, handlers.store, handlers.settings, **UNLIMITED)
     change.click(handlers.set_role, [chosen, role], shown, **UNLIMITED)
     leave.click(handlers.sign_out, [chosen], shown, **UNLIMITED)
     active.click(handlers.activate, [chosen], shown, **UNLIMITED)
-    asks.click(handlers.invite, [as_role, days], [link, *shown], **UNLIMITED)
-    end.click(handlers.withdraw, [number], shown, **UNLIMITED)
+    asks.click(handlers.invite, [as_role, days, invitee], [link, *shown], **UNLIMITED)
+    end.click(handlers.withdraw, [opened], shown, **UNLIMITED)
     make.click(handlers.add, [name, new_role, password], shown, **UNLIMITED)

@@ -1,6 +1,7 @@
 """HTML of the People page: accounts, open invitations, changes. All names are escaped."""
 
 from collections.abc import Sequence
+from datetime import UTC
 
 from annotations.auth.accounts import Person
 from annotations.auth.changes import AccountChange
@@ -26,11 +27,19 @@ def invitations(opened: Sequence[Invitation]) -> str:
     if not opened:
         return ""
     rows = "".join(
-        f"<tr><th>{each.id}</th><td>{each.role}</td><td>by {isolated(each.created_by)}</td>"
-        f"<td>until {day(each.expires_at)}</td></tr>"
+        f"<tr><th>{isolated(each.invitee) if each.invitee else 'nobody named'}</th><td>{each.role}</td>"
+        f"<td>by {isolated(each.created_by)}, {day(each.created_at)}, until {day(each.expires_at)}</td></tr>"
         for each in opened
     )
     return f'<h3>Open invitations</h3><table class="people-list">{rows}</table>'
+
+
+def invitation_words(each: Invitation) -> str:
+    """“eve@example.org, annotator, invited by ada on 3 Mar 2026, 14:05 UTC”, as an entry of a menu."""
+    at = each.created_at.astimezone(UTC)
+    return (
+        f"{each.invitee or 'nobody named'}, {each.role}, invited by {each.created_by} on {at.day} {at:%b %Y, %H:%M} UTC"
+    )
 
 
 def changes(made: Sequence[AccountChange]) -> str:
