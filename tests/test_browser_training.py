@@ -56,8 +56,12 @@ def test_a_run_outlives_page_and_studio_and_what_it_made_draws(page: Page, serve
     expect(page.locator("#training-head .state")).to_have_text("stopped", timeout=PATIENCE)
     expect(page.locator("#training-provenance")).to_contain_text("1 annotations of 1 drawings")
 
+    page.set_viewport_size({"width": 390, "height": 500})
+    page.locator("#training-draw").evaluate("button => button.scrollIntoView()")
+    expect(page.locator("#training-note")).not_to_be_in_viewport()
     page.click("#training-draw")
     expect(page.locator("#training-note")).to_contain_text("menus of Draw")
+    expect(page.locator("#training-note .done")).to_be_in_viewport()
     page.goto(server.url)
     page.click("#settings button")
     page.click("#checkpoint input")

@@ -137,7 +137,7 @@ def test_an_export_is_a_folder_with_what_it_says(store, handlers):
     assert pq.read_table(folder / PARQUET).num_rows == manifest.examples == 2
     assert folder.parent == store.database.directory / "exports"
     assert "<dt>Rows</dt><dd>2</dd>" in view.summary
-    assert view.block["visible"] and view.note == ""
+    assert view.block["visible"] and "Exported: 2 rows." in view.note and "datasets#datasets-block" in view.note
 
 
 def test_the_rows_show_what_is_learnt(store, handlers):

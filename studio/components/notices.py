@@ -12,7 +12,7 @@ def error_notice(words: str) -> str:
 
 
 def success_notice(words: object) -> str:
-    return f'<p class="done">{escaped(str(words))}</p>'
+    return f'<p class="done" role="status">{escaped(str(words))}</p>'
 
 
 def practice_missing(project: Project, counts: ProjectCounts) -> str:

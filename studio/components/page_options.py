@@ -7,6 +7,13 @@ import gradio as gr
 from studio.components.notices import error_notice
 
 PLAIN = {"apply_default_css": False, "js_on_load": None}  # of a gr.HTML: neither styles nor a script of Gradio's
+# Of a gr.HTML that answers a button: it is brought into view when it says something else.
+INTO_VIEW = """watch('value', () => {
+  if (!props.value) return;
+  const behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth';
+  requestAnimationFrame(() => element.scrollIntoView({ block: 'nearest', behavior }));
+});"""
+ANSWER = PLAIN | {"js_on_load": INTO_VIEW}
 PRIVATE = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 QUIET = {"show_progress": "hidden"} | PRIVATE
 QUICK = {"queue": False} | QUIET

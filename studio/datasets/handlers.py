@@ -158,6 +158,9 @@ class DatasetsHandlers(PageHandlers):
         if progress.running:
             return told, *(gr.skip(),) * (2 + len(DatasetsView._fields))
         shown = unchanged(DatasetsView) if progress.error else self._shown(progress.name or None)
+        made = exports_of(self.store).get(progress.name)
+        if made is not None and shown.note == "":
+            shown = shown._replace(note=rows_table.made_html(made))
         return told, *self._waiting(), *shown
 
     def choose(self, name: str | None, request: gr.Request) -> DatasetsView:

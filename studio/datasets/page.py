@@ -8,7 +8,7 @@ from annotations.export.jobs import ExportJobs
 from annotations.export.registry import KINDS
 from annotations.store.store import Store
 from studio.auth.role_section import role_section
-from studio.components.page_options import PLAIN, PRIVATE, QUIET
+from studio.components.page_options import ANSWER, PLAIN, PRIVATE, QUIET
 from studio.datasets.handlers import AGGREGATIONS, DatasetsHandlers, DatasetsView, ExportForm
 from studio.header import intro
 from studio.settings import Settings
@@ -28,11 +28,11 @@ def _datasets(handlers: DatasetsHandlers) -> None:
     with gr.Row(elem_id="datasets"):
         with gr.Column(scale=1, min_width=320):
             form, export, stop, count = _form()
+            progress = gr.HTML(elem_id="datasets-progress", **PLAIN)
+            note = gr.HTML(elem_id="datasets-note", **ANSWER)
         with gr.Column(scale=1, min_width=320):
             gr.HTML("<h2>What it holds</h2>", **PLAIN)
             ready = gr.HTML(elem_id="datasets-ready", **PLAIN)
-            progress = gr.HTML(elem_id="datasets-progress", **PLAIN)
-            note = gr.HTML(elem_id="datasets-note", **PLAIN)
     first = gr.HTML(elem_id="datasets-first", **PLAIN)
     with gr.Column(visible=False, elem_id="datasets-block") as block:
         gr.HTML("<h2>Exported</h2>", **PLAIN)

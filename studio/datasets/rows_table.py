@@ -84,6 +84,15 @@ def error_html(words: str) -> str:
     return f'<p class="export-error" role="alert">{escaped(words)}</p>'
 
 
+def made_html(manifest: Manifest) -> str:
+    """That an export is made, and where it is shown."""
+    rows = "1 row" if manifest.examples == 1 else f"{manifest.examples:,} rows"
+    return (
+        f'<p class="done" role="status">Exported: {rows}. <a href="datasets#datasets-block">See and download them</a>, '
+        "below.</p>"
+    )
+
+
 def manifest_html(manifest: Manifest) -> str:
     """What a finished export holds."""
     splits: dict[str, int] = {}

@@ -8,7 +8,7 @@ from annotations.store.store import Store
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.training.methods import METHODS
 from studio.auth.role_section import role_section
-from studio.components.page_options import PLAIN, QUIET
+from studio.components.page_options import ANSWER, PLAIN, QUIET
 from studio.header import intro
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Settings
@@ -86,7 +86,7 @@ def _form() -> tuple[Asked, gr.HTML, gr.HTML, gr.Button]:
 
 def _run(runs: gr.HTML) -> TrainingView:
     """All that is said of one run."""
-    note = gr.HTML(elem_id="training-note", **PLAIN)
+    note = gr.HTML(elem_id="training-note", **ANSWER)
     chosen = gr.Textbox(visible="hidden", elem_id="training-chosen", label="Run")
     with gr.Column(visible=False, elem_id="training-block") as block:
         head = gr.HTML(elem_id="training-head", **PLAIN)
