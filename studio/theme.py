@@ -35,12 +35,13 @@ FIRST_STYLES = (
     ".gradio-container .nav-holder, .gradio-container footer { display: none; } "
     ".wrap.full.translucent { position: fixed; inset: 0; }"
 )
-# Of an error's page, which fetches nothing but the icon.
+# Of an error's page.
 ERROR_STYLES = (
     "body { margin: 0 auto; max-width: 1240px; padding: 0 clamp(16px, 4vw, 32px); background: var(--paper); "
     "color: var(--ink); font: 400 18px/1.5 var(--sans); } header { padding: 18px 0 14px; "
-    "border-bottom: 1px solid var(--line); } header a { color: inherit; font: 600 22px/1.6 var(--serif); "
-    "text-decoration: none; } main { max-width: 60ch; padding: 32px 0; } h1 { margin: 0; "
+    "border-bottom: 1px solid var(--line); } header a { display: inline-flex; color: inherit; "
+    "gap: 10px; align-items: center; font: 600 22px/1.6 var(--serif); text-decoration: none; } "
+    "header img { width: 24px; height: 24px; } main { max-width: 60ch; padding: 32px 0; } h1 { margin: 0; "
     "font: 600 32px/1.2 var(--serif); } p { overflow-wrap: anywhere; } a { color: var(--accent); } "
     "main p:last-child { display: flex; flex-wrap: wrap; gap: 12px 24px; align-items: center; } "
     ".button { padding: 11px 20px; border-radius: 4px; background: var(--accent); color: var(--on-accent); "
@@ -129,11 +130,11 @@ def styles(path: str) -> str:
 
 
 def error_styles() -> str:
-    """The style sheet of an error's page: the colours by day and, where the system is set so, by night."""
-    text = COMMENT.sub("", (ASSETS / "studio.css").read_text("utf-8"))
+    """The style sheet of an error's page: fonts, and the colours by day and, where the system is set so, by night."""
+    text, fonts = (COMMENT.sub("", (ASSETS / name).read_text("utf-8")) for name in ("studio.css", "fonts.css"))
     day, night = (re.search(rf"^{name} {{(.*?)}}", text, re.S | re.M) for name in (":root", r"\.dark"))
     assert day and night
-    sheet = f":root {{{day[1]}}} @media (prefers-color-scheme: dark) {{ :root {{{night[1]}}} }} {ERROR_STYLES}"
+    sheet = f":root {{{day[1]}}} @media (prefers-color-scheme: dark) {{ :root {{{night[1]}}} }} {fonts} {ERROR_STYLES}"
     return SPACES.sub(lambda found: found[1] or " ", sheet).strip()
 
 

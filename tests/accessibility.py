@@ -29,6 +29,7 @@ MORE = (
     "project?id=reflections",
     "results?project=reflections",
     "gallery?kind=Hidden",
+    "nothing-here",
 )
 TOO_WIDE = "document.documentElement.scrollWidth > innerWidth"
 

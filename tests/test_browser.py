@@ -350,7 +350,7 @@ def test_another_seed_stands_beside_its_own_redraw_and_a_verdict_is_answered_wit
     expect(page.locator("#timeline .instead a").first).to_have_text("Its own redraw: ✓ yes")
     page.locator("#timeline .mind button", has_text="Disagree").last.click()
     expect(page.get_by_label("No, draw again")).to_be_checked()
-    expect(page.locator("#timeline .round").last.locator(".reason")).to_be_visible()  # it is what is corrected
+    expect(page.locator("#timeline .changing .was")).to_have_text("The model said: there are two apples.")
     text = page.locator("#timeline .changing textarea")
     expect(text).to_have_value("")
     page.locator("#timeline .changing .choice").first.click()
@@ -592,6 +592,9 @@ def test_no_image_of_a_drawing_that_was_stopped_before_its_end_is_offered(page, 
     expect(page.locator("#viewer .ending")).to_contain_text("Stopped.")
     expect(page.locator("#viewer .ending .copy").first).to_be_visible()
     expect(page.locator("#viewer .ending a", has_text="Use this image")).to_have_count(0)
+    page.goto(f"{server.url}/?run=stopped")
+    expect(page.locator("#timeline .ending")).to_contain_text("Stopped. Press Draw to draw all of it.")
+    expect(page.locator("#prompt textarea")).to_have_value("a cat")
 
 
 def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server):

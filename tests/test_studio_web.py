@@ -155,7 +155,7 @@ def test_a_browser_is_told_of_an_error_on_a_page_and_a_program_in_json(client: h
         assert page.status_code == 404 and page.headers["content-type"] == "text/html; charset=utf-8"
         assert "<h1>There is nothing here</h1>" in page.text and 'href="/mcp-aha/"' in page.text
         assert "script-src 'self'" in page.headers["content-security-policy"] and "--paper: #" in page.text
-        assert "/mcp-aha/gallery" in page.text and "<b>" not in page.text
+        assert '<base href="/mcp-aha/">' in page.text and "<b>" not in page.text
     assert client.get("/nothing").json()["detail"] == "There is nothing at this address."
     assert client.head("/nothing", headers=browser).content == b""
     named = client.get("/", headers=browser | {"Host": "rebound.example"})

@@ -33,15 +33,16 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>{title} – Aha Studio</title>
-<link rel="icon" href="{home}favicon.ico" type="image/svg+xml">
+<base href="{home}">
+<link rel="icon" href="favicon.ico" type="image/svg+xml">
 <style>{styles}</style>
 </head>
 <body>
-<header><a href="{home}">Aha Studio</a></header>
+<header class="masthead"><a href="{home}"><img src="favicon.ico" alt="">Aha Studio</a></header>
 <main>
 <h1>{title}</h1>
 <p>{message}</p>
-<p><a class="button" href="{home}">Draw something</a> <a href="{home}gallery">Look at the gallery</a></p>
+<p><a class="button" href="{home}">Draw something</a> <a href="gallery">Look at the gallery</a></p>
 </main>
 </body>
 </html>

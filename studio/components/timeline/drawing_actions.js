@@ -12,7 +12,8 @@ function end(row) {
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.head .progress').forEach((node) => { node.textContent = node.textContent.split(' · ')[0]; });
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
-  $('.ending').replaceChildren(make('span', '', said));
+  const cutShort = row.reason === 'cancelled' && 'playable' in root.dataset && state.pace !== undefined; // its settings stand in the form
+  $('.ending').replaceChildren(make('span', '', cutShort ? `${said} Press Draw to draw all of it.` : said));
   if ('perturbations' in root.dataset) offerPerturbations(last);
   if ('playable' in root.dataset) offerInstead();
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');

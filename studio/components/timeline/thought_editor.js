@@ -128,14 +128,16 @@ export default function editor({ root, make, makeButton, place, outline, reasonO
   // --- a verdict and its reason ---
 
   // It opens at the other verdict, without words: the model's own reason is given with the model's own verdict only. What
-  // the model said stays above it.
+  // the model said stands above it.
   function sayOtherwise(part, index, segment, reasons) {
     const own = reasonOf(part.text);
     const text = area('The reason', 'said', '');
     const { hint, buttons } = form(part.node, 'Go on from here', () => {
       const answer = hint.querySelector('input:checked').value;
       go({ segment: index, what: 'reflection', answer, text: text.value });
-    }, () => {});
+    }, () => { part.node.hidden = false; });
+    part.node.hidden = true;
+    if (own.trim()) hint.before(make('p', 'was', `The model said: ${own.trim()}`));
     for (const answer of ['no', 'yes']) {
       const label = make('label', '');
       const choice = make('input', '');
