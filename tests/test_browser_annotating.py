@@ -617,6 +617,37 @@ def test_an_admin_adds_a_question_that_is_previewed_as_annotators_see_it(page: P
     assert names == ["order", "how_lively_is_it", "comment"]
 
 
+def test_the_fields_of_a_question_are_those_of_its_form_and_a_pair_is_previewed_side_by_side(
+    page: Page, server: Server
+):
+    enter(page, server, f"project?id={ARENA.id}", "kim")
+    page.click("#project-questions button")
+    panes = page.locator("#question-preview .sheet .large .pane")
+    expect(panes).to_have_count(2)
+    left, right = (pane.bounding_box() for pane in panes.all())
+    assert left["y"] == right["y"] and left["x"] + left["width"] <= right["x"] and left["width"] > 200
+    choices, scale = page.locator("#question-choices"), page.get_by_label("Scale from")
+    for form, has_choices, has_scale in (
+        ("a rating", False, True),
+        ("one of some", True, False),
+        ("words of their own", False, False),
+    ):
+        page.click("#question-form input")
+        page.get_by_role("option", name=form, exact=True).click()
+        expect(choices).to_be_visible(visible=has_choices)
+        expect(scale).to_be_visible(visible=has_scale)
+    page.fill("#question-title textarea", "What else?")
+    page.click("#question-keep")
+    expect(page.locator("#question-note")).to_contain_text("Stored")
+    for chosen in ("What else?", "A new question"):
+        page.get_by_label(chosen, exact=True).check()
+        expect(choices).to_be_hidden()
+        expect(scale).to_be_hidden()
+    page.get_by_label("What else?", exact=True).check()
+    page.click("#question-remove")
+    expect(page.locator("#question-note")).to_contain_text("not asked any more")
+
+
 def test_a_reviewer_accepts_the_majority_with_a_key_and_has_who_is_new_practise_on_it(page: Page, server: Server):
     enter(page, server, "review?project=counted", "kim")
     expect(page.locator("#review-answers")).to_contain_text("Fits")
