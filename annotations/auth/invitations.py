@@ -53,10 +53,10 @@ def invite(store: Store, role: Role, *, by: str, lasts: timedelta = LASTS, invit
     if len(invitee) > LONGEST_INVITEE or not is_storable(invitee):
         raise PersonError(f"got {len(invitee)} characters for whom it is, wanted at most {LONGEST_INVITEE} plain ones")
     now = store.clock()
-    values = {"role": role.value, "created_by": by, "created_at": now, "expires_at": now + lasts}
-    values |= {"invitee": invitee or None}
+    times = {"created_at": now, "expires_at": now + lasts}
+    row = insert(InvitationRow).values(role=role.value, created_by=by, invitee=invitee or None, **times)
     with store.database.writing() as session:
-        id = session.scalars(insert(InvitationRow).values(**values).returning(InvitationRow.id)).one()
+        id = session.scalars(row.returning(InvitationRow.id)).one()
         record(session, "", "invited", by=by, at=now, detail=role.value)
     return _serializer(store).dumps(id)
 
