@@ -640,10 +640,10 @@ def test_the_fields_of_a_question_are_those_of_its_form_and_a_pair_is_previewed_
     page.click("#question-keep")
     expect(page.locator("#question-note")).to_contain_text("Stored")
     for chosen in ("What else?", "A new question"):
-        page.get_by_label(chosen, exact=True).check()
+        page.get_by_role("radio", name=chosen, exact=True).check()
         expect(choices).to_be_hidden()
         expect(scale).to_be_hidden()
-    page.get_by_label("What else?", exact=True).check()
+    page.get_by_role("radio", name="What else?", exact=True).check()
     page.click("#question-remove")
     expect(page.locator("#question-note")).to_contain_text("not asked any more")
 
