@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from model.messages import MessageError, MessagePart, check_verdict, conversation, flattened, only_text, planned, shown
-from model.reflection_text import first_verdict
+from model.reflection_text import control_character, first_verdict, is_blank
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 
 MOST_CHARACTERS = 20_000  # of a row's texts together
@@ -63,7 +63,7 @@ class JudgeExample:
         parts, images = _columns(row, "judge_sft")
         prompt, reflections = conversation(parts)
         completion = _completion(row["completion"])
-        _check_characters((prompt, completion, *reflections), most_characters)
+        _check_texts(prompt, (completion, *reflections), most_characters)
         return JudgeExample(prompt, images, reflections, completion, **_about(row))
 
 
@@ -116,10 +116,10 @@ class ThoughtExample:
         before = [part for part in parts if part.message > 1]
         earlier = [EarlierImage(*each) for each in planned(before, images[sources:])]
         completion = only_text(row["completion"]).strip()
-        if not completion:
+        if is_blank(completion):
             raise MessageError("the completion has no words, wanted a plan")
         texts = [text for each in earlier for text in (each.thought or "", each.reflection)]
-        _check_characters((prompt, completion, *texts), most_characters)
+        _check_texts(prompt, (completion, *texts), most_characters)
         weight = _about(row).get("weight", 1.0)
         return ThoughtExample(prompt, images[0] if sources else None, tuple(earlier), completion, weight)
 
@@ -153,8 +153,9 @@ class DrawnExample:
     def from_row(row: Mapping[str, Any], column: str = "image") -> DrawnExample:
         """The drawing in one column of the row. Raises MessageError for whatever could not be learnt as it stands."""
         prompt = row.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > MOST_CHARACTERS:
+        if not isinstance(prompt, str) or len(prompt) > MOST_CHARACTERS:
             raise MessageError(f"the prompt is {shown(prompt)}, wanted words, at most {MOST_CHARACTERS:,} characters")
+        _check_texts(prompt, (), MOST_CHARACTERS)
         image = StoredImage.from_row(row, column, "codes" if column == "image" else f"{column}_codes")
         return DrawnExample(prompt, image, weight=_about(row).get("weight", 1.0))
 
@@ -164,14 +165,14 @@ class DrawnExample:
         example, thought = DrawnExample.from_row(row), row.get("thought")
         drafts, reflections = row.get("drafts") or [], row.get("reflections") or []
         codes = row.get("draft_codes") or [[]] * len(drafts)
-        if thought is not None and not (isinstance(thought, str) and thought.strip()):
+        if thought is not None and (not isinstance(thought, str) or is_blank(thought)):
             raise MessageError(f"the thought is {shown(thought)}, wanted a plan, or nothing")
         if not len(drafts) == len(reflections) == len(codes):
             counts = f"{len(drafts)} drafts, {len(reflections)} reflections and {len(codes)} lists of codes"
             raise MessageError(f"got {counts}, wanted one of each for every draft")
         for text in reflections:
             check_verdict("a reflection", text)
-        _check_characters((example.prompt, thought or "", *reflections), most_characters)
+        _check_texts(example.prompt, (thought or "", *reflections), most_characters)
         images = map(StoredImage, _images(drafts), (_codes("draft_codes", each) for each in codes))
         source = None if row.get("source") is None else StoredImage.from_row(row, "source", "source_codes")
         return replace(example, thought=thought, source=source, drafts=tuple(zip(images, reflections, strict=True)))
@@ -277,8 +278,16 @@ def _columns(row: Mapping[str, Any], kind: str) -> tuple[list[MessagePart], tupl
     return parts, images
 
 
-def _check_characters(texts: Sequence[str], most: int) -> None:
-    characters = sum(map(len, texts))
+def _check_texts(prompt: str, others: Sequence[str], most: int) -> None:
+    """Raises MessageError for a prompt without words, texts with control characters, and too many of all."""
+    if is_blank(prompt):
+        raise MessageError(f"the prompt is {shown(prompt)}, wanted words; write there what is to be drawn")
+    for name, text in (("the prompt", prompt), *(("a text", each) for each in others)):
+        if (at := control_character(text)) is not None:
+            raise MessageError(
+                f"{name}, {shown(text)}, has no text as its character {at + 1} ({text[at]!r}); remove it"
+            )
+    characters = len(prompt) + sum(map(len, others))
     if characters > most:
         raise MessageError(
             f"got {characters:,} characters of text, wanted at most {most:,}; shorten it, or allow more by "

@@ -87,6 +87,15 @@ def is_blank(text: str) -> bool:
     return all(character.isspace() or is_invisible(character) for character in text)
 
 
+def control_character(text: str) -> int | None:
+    """The index of the first character that is no text: a control character but tabs and ends of lines, or half of a
+    surrogate pair."""
+    for index, character in enumerate(text):
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r":
+            return index
+    return None
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text as editors count them: ended by a line feed, a carriage return or both. `str.splitlines` also
     cuts at form feeds and at Unicode's separators, which may stand within a line."""

@@ -37,8 +37,9 @@ PAGE = re.compile(f"/({'|'.join(page.path for page in PAGES if page.path)})?/?")
 STREAM = re.compile(rf"{API}/(queue/data|heartbeat/[^/]+|call(/v2)?/[^/]+/[^/]+|upload_progress|mcp(/|/http/?|/sse)?)")
 READ = re.compile(
     r"/(config/?|theme\.css|favicon\.ico|robots\.txt|card\.png|animation\.webp|(assets|static|svelte|fonts|scripts)/.+|login/(huggingface|callback))"
-    rf"|{API}/(info/?|openapi\.json|theme\.css|app_id/?|startup-events|queue/status|file=.+|mcp/schema)"
+    rf"|{API}/(info/?|openapi\.json|theme\.css|app_id/?|startup-events|queue/status|mcp/schema)"
 )
+SERVED_FILE = re.compile(rf"{API}/file=.+")
 # POST: handlers of pages and endpoints, files, and the forms that sign in and out.
 CALL = re.compile(
     rf"{API}/((run|api)/[^/]+/?|call(/v2)?/[^/]+/?|queue/join|cancel|reset/?|mcp(/|/http/?|/messages/?)?)"
@@ -53,7 +54,7 @@ def is_route(method: str, path: str) -> bool:
     """Whether anything answers there."""
     match method:
         case "GET" | "HEAD":
-            return any(kind.fullmatch(path) for kind in (PAGE, STREAM, READ))
+            return any(kind.fullmatch(path) for kind in (PAGE, STREAM, READ, SERVED_FILE))
         case "POST":
             return any(kind.fullmatch(path) for kind in (CALL, UPLOAD, FORM))
         case "DELETE":

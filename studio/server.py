@@ -30,6 +30,7 @@ from studio.http.middleware import ExceptionLog, RateLimiter, RequestGuard, Secu
 from studio.http.page_cache import Look, PageCache
 from studio.http.request_errors import middleware
 from studio.http.temp_files import process_folder, remove_old
+from studio.http.trailers import without_trailers
 from studio.inference import served_copies
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.live_drawings import LiveDrawings
@@ -87,6 +88,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
     except OSError as error:
         raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error
     demo.server.config.encoded_headers = []  # which server answers, in every answer
+    demo.server.config.http_protocol_class = without_trailers(demo.server.config.http_protocol_class)
     LiveDrawings.of(store)  # stores what other studios have left unfinished
     run_periodically(partial(remove_old, folder), SWEEPS, "sweep")
     run_periodically(give_back, GIVES_BACK, "memory")

@@ -231,6 +231,21 @@ def test_what_is_no_pair_is_refused_with_what_to_do(folders, tmp_path):
             open_backend(f"diffusion:{source}")
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_network_of_a_pipeline_that_lacks_a_tensor_is_refused_by_its_name(folders, tmp_path: Path, family: str):
+    """diffusers and transformers open it with random weights in their places."""
+    parts = sorted({file.parent.name for file in folders[family].rglob("*.safetensors")})
+    assert ("vae" in parts) and ("text_encoder" in parts) == (family != "class_conditional")
+    for part in parts:
+        cut = shutil.copytree(folders[family], tmp_path / part)
+        [weights] = (cut / part).glob("*.safetensors")
+        tensors = load_file(weights)
+        removed = sorted(tensors)[len(tensors) // 2]
+        save_file({name: tensor for name, tensor in tensors.items() if name != removed}, weights, {"format": "pt"})
+        with pytest.raises(CheckpointError, match=f"{part} lacks 1 tensors: {removed}; download it again"):
+            open_backend(f"diffusion:{cut}+embedded")
+
+
 def test_it_is_named_by_both_and_not_by_its_options(folders):
     assert backend_name(f"diffusion:{folders['flow']}?steps=4+embedded") == "flow+embedded"
     assert backend_name("diffusion:owner/painter+owner/critic?template=x.txt") == "owner/painter+owner/critic"

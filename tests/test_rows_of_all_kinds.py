@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,38 @@ def test_drawings_redraws_and_edits_are_learnt_with_their_thoughts(tiny: Janus):
         assert [each.tokens for each in codes] == [(3,) * 64]
     for wrong, problem in (
         ({"thought": " "}, "the thought is ' ', wanted a plan"),
+        ({"thought": "red\x07cat"}, "has no text as its character 4"),
+        ({"prompt": "\u200b\ufeff"}, "wanted words"),
+        ({"prompt": "a red cat\x00"}, "has no text as its character 10"),
         (drafts | {"reflections": []}, "got 1 drafts, 0 reflections and 1 lists of codes"),
         (drafts | {"reflections": ["Perhaps."]}, "begins with Yes or No"),
         ({"codes": [3] * 4}, "got 4 image codes"),
     ):
         with pytest.raises(MessageError, match=problem):
             SFT_ROWS.build(tiny, SFT_ROWS.parse(row | wrong, 1000), RowBounds())
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", "\u2063", "\x00", "a cat\x00"])
+def test_a_prompt_that_says_nothing_is_refused_with_its_file_and_row(tiny: Janus, tmp_path: Path, prompt: str):
+    drawn = {"image": {"bytes": png(1), "path": None}, "codes": None}
+    table = arrow.Table.from_pylist([drawn | {"prompt": "a red cat"}, drawn | {"prompt": prompt}])
+    parquet.write_table(table, tmp_path / "drawn.parquet")
+    with pytest.raises(DataError, match=r"(?s)1 of 2 rows .* row 2 of drawn.parquet: the prompt"):
+        read_rows(tiny, tmp_path, SFT_ROWS)
+
+
+def test_rows_that_are_given_twice_are_refused_by_whatever_path(
+    folder: Path, tiny: Janus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "link").symlink_to(folder / "image_pref")
+    shutil.copytree(folder / "image_pref", tmp_path / "copy")
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "linked.parquet").symlink_to(folder / "image_pref" / "pairs.parquet")
+    monkeypatch.chdir(folder)
+    again = [folder / "image_pref", Path("image_pref"), tmp_path / "link", tmp_path / "copy", tmp_path / "file"]
+    for second in [*again, folder / "image_pref" / "pairs.parquet"]:
+        with pytest.raises(DataError, match="hold the same rows, which would count twice"):
+            open_data(tiny, [DataFolder(folder / "image_pref"), DataFolder(second)], PREFERENCE_ROWS, RowBounds())
 
 
 def test_a_pair_of_drawings_is_scored_on_its_codes_or_on_those_of_the_pictures(folder: Path, tiny: Janus):

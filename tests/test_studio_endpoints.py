@@ -112,6 +112,8 @@ def test_the_same_are_tools_for_a_model(client: Client):
     [
         ("/draw", [" "], "prompt is empty"),
         ("/judge", ["nonsense", "a cat"], "no picture"),
+        ("/judge", ["a_cat.png", "a cat"], "image: got 'a_cat.png', wanted a file's content in base64"),
+        ("/edit", ["https://studio.example.org/a_cat.png", "make it blue", 0], "neither an address nor a path is read"),
         ("/trajectory", ["nobody"], "there is no trajectory"),
         ("/picture", ["../store.db"], "there is no picture"),
     ],

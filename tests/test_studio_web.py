@@ -86,6 +86,45 @@ def test_a_request_without_a_host_is_a_bad_one(studio: gr.Blocks):
     assert b" 400 " in raw(studio, b"GET / HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n")
 
 
+def test_what_stands_after_a_body_is_no_header(studio: gr.Blocks):
+    """A proxy that passes trailers on has looked at the headers only."""
+    head = (
+        b"POST /mcp-aha/enter HTTP/1.1\r\nHost: studio.example\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+    )
+    trailers = b"Host: elsewhere.example\r\nOrigin: http://elsewhere.example\r\nX-Forwarded-Proto: https\r\n"
+    answer = raw(studio, head + b"\r\n3\r\nto=\r\n0\r\n" + trailers + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 303") and b"strict-transport-security" not in answer
+    assert b"strict-transport-security" in raw(studio, head + b"X-Forwarded-Proto: https\r\n\r\n3\r\nto=\r\n0\r\n\r\n")
+
+
+def test_the_head_of_what_can_be_fetched_says_what_the_whole_says(client: httpx2.Client):
+    for path in ("/", "/?run=none", "/gallery", "/config", "/favicon.ico", "/robots.txt", "/gradio_api/info"):
+        whole = client.get(path, headers={"Accept-Encoding": "identity"})
+        head = client.head(path, headers={"Accept-Encoding": "identity"})
+        assert (head.status_code, head.content) == (200, b""), path
+        assert int(head.headers["content-length"]) == len(whole.content), path
+    assert client.head("/card.png?run=none").status_code == 404 and client.head("/nothing").status_code == 404
+
+
+def test_a_page_is_there_whatever_its_address_says_of_a_page(client: httpx2.Client):
+    assert {client.get(f"/{address}").status_code for address in ("?page=2", "gallery?page=2", "?page=%00")} == {200}
+
+
+@pytest.mark.parametrize("path", ["run/%0d%0aERROR:forged", "call/draw/%1b[31m%0aERROR:forged"])
+def test_an_address_makes_no_line_of_the_log(client: httpx2.Client, caplog: pytest.LogCaptureFixture, path: str):
+    with caplog.at_level(logging.WARNING), client.stream("GET", f"/gradio_api/{path}", timeout=3):
+        client.post(f"/gradio_api/{path}", json={"data": []})
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("ERROR:forged" in line for line in lines)
+    assert not any(set(line) & {"\n", "\r", "\x1b"} for line in lines)
+
+
+@pytest.mark.parametrize("path", ["run/predict", "mcp"])
+def test_a_body_of_too_many_brackets_is_a_bad_request(client: httpx2.Client, caplog, path: str):
+    assert client.post(f"/gradio_api/{path}", content=b"[" * 100_000).status_code == 400
+    assert not any(record.exc_info for record in caplog.records)
+
+
 @pytest.mark.parametrize("path", ["/", "/gallery", "/config", "/gradio_api/mcp", "/gradio_api/info"])
 def test_a_name_that_is_not_the_studios_is_refused_everywhere(client: httpx2.Client, path: str):
     assert client.get(path, headers={"Host": "rebound.example"}).status_code == 421
@@ -110,11 +149,13 @@ ELSEWHERE = [
     {"Origin": "http://studio.example", "Host": "studio.example", "X-Forwarded-Proto": "https"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
+    [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")],
+    [("Host", "studio.example"), ("Origin", "http://studio.example"), ("Origin", "http://elsewhere.example")],
 ]
 
 
 @pytest.mark.parametrize("headers", ELSEWHERE)
-def test_no_page_of_another_origin_changes_or_follows_anything(client: httpx2.Client, studio: gr.Blocks, headers: dict):
+def test_no_page_of_another_origin_changes_or_follows_anything(client: httpx2.Client, headers):
     for path in ("run/predict", "queue/join", "call/trajectory", "upload", "cancel", "reset", "mcp"):
         assert client.post(f"/gradio_api/{path}", json={}, headers=headers).status_code == 403, path
     for path in ("/enter", "/leave"):

@@ -1,6 +1,5 @@
 """A request for one trajectory, and the checks that all backends share. No torch."""
 
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,7 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from model.reflection_text import is_blank
+from model.reflection_text import control_character, is_blank
 from model.trajectory import Parent, Sampling, Segment
 
 MOST_PROMPT_CHARACTERS = 4000
@@ -107,9 +106,8 @@ def check_text(name: str, text: Any) -> None:
     """Raises RequestError for what is no text: control characters, halves of surrogate pairs."""
     if not isinstance(text, str):
         raise RequestError(f"The {name} is {shortened(text)}; give a text.")
-    for place, letter in enumerate(text, start=1):
-        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n\r":
-            raise RequestError(f"Character {place} of the {name} is no text (U+{ord(letter):04X}); remove it.")
+    if (at := control_character(text)) is not None:
+        raise RequestError(f"Character {at + 1} of the {name} is no text (U+{ord(text[at]):04X}); remove it.")
 
 
 def check_prompt(prompt: str) -> None:

@@ -216,7 +216,15 @@ def open_held_out(
 def open_data(
     trained: Any, folders: Sequence[DataFolder], row_format: RowFormat, bounds: RowBounds, *, held_out: bool = False
 ) -> tuple[list[WeightedRows], dict[str, Any]]:
-    """The rows of every folder, and their provenance: of several folders, lists. Raises DataError."""
+    """The rows of every folder, and their provenance: of several folders, lists. Raises DataError, also for a file that
+    is there twice: by another path, a link or a copy."""
+    known: dict[str, Path] = {}
+    for file in (file for each in folders for file in data_files(each.path, *row_format.kinds, held_out=held_out)):
+        if (same := known.setdefault(sha256_of(file), file)) is not file:
+            raise DataError(
+                f"{file} and {same} hold the same rows, which would count twice; give them once, with a weight where "
+                "they should count for more (--data FOLDER:2)"
+            )
     opened = [open_rows(trained, folder.path, row_format, bounds, held_out=held_out) for folder in folders]
     data = [WeightedRows(rows, folder.weight) for (rows, _), folder in zip(opened, folders, strict=True)]
     if len(opened) == 1:

@@ -84,8 +84,7 @@ class _Endpoints:
     def _run_on_image(self, request: gr.Request, image: str, words: str, seed: int, task: Task) -> dict:
         generator = self._checkpoints.first
         try:
-            content = io.BytesIO(base64.b64decode(image.rpartition(",")[2]))
-            source = generator.backend.read_source(content, task)
+            source = generator.backend.read_source(io.BytesIO(_decoded(image)), task)
             seed = chosen_seed(seed, False)
         except (OSError, ValueError) as error:
             raise gr.Error(redact_paths(error)) from error
@@ -163,6 +162,22 @@ def _errors_as_gradio(events: Iterator[Any]) -> Iterator[Any]:
         yield from events
     except (RequestError, QueueFull, LimitError, AnnotationsError) as error:
         raise gr.Error(redact_paths(error)) from error
+
+
+def _decoded(image: str) -> bytes:
+    """A file that was given in base64, also as a data URL, in lines, without its padding, or in the alphabet of URLs.
+
+    Raises ValueError.
+    """
+    data = image.rpartition(",")[2] if image.startswith("data:") else image
+    plain = "".join(data.split()).rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except ValueError as error:
+        shown = repr(image if len(image) <= 60 else f"{image[:60]}…")
+        raise ValueError(
+            f"image: got {shown}, wanted a file's content in base64; neither an address nor a path is read"
+        ) from error
 
 
 def _or_error(get: Callable[[], Any]) -> Any:

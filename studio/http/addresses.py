@@ -20,7 +20,7 @@ PROXY_HEADERS = (b"forwarded", b"x-real-ip", b"x-gradio-server", b"x-original-ur
 VOUCHER_HEADER = b"x-aha-address"  # where a request comes from that the studio sends to itself, for a tool of MCP
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 NETWORK = 64  # bits of an IPv6 address: one household or machine has all addresses that share them
-HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?")
+HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253})(:(?P<port>\d{1,5}))?")
 
 
 class ForwardedHeaders:

@@ -15,10 +15,11 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.access import API, CALL, MCP, PAGE, STREAM, UPLOAD, is_route
+from studio.access import API, CALL, MCP, PAGE, SERVED_FILE, STREAM, UPLOAD, is_route
 from studio.http.addresses import HOST, is_allowed, rate_limit_key
 from studio.http.bodies import BodyLimit, TooLargeError, count_body, declares_more, refusal, replay_body, with_deadline
 from studio.http.limits import BYTES_PER_FILE, MB, Caller, LimitError, Limits
+from studio.http.printable import printable
 from studio.http.priority import CALLS, DRAWINGS, ByteRate, CallSpacing, activity
 from studio.settings import Settings
 
@@ -46,7 +47,7 @@ class RequestGuard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             answer = self._problem(scope) or self._app
-            await answer(scope, receive, send)
+            await answer(_as_get(scope, path_below_root(scope, self._settings)), receive, send)
 
     def _problem(self, scope: Scope) -> Response | None:
         headers, method = Headers(scope=scope), scope["method"]
@@ -85,16 +86,26 @@ class RequestGuard:
 
 def is_own(headers: Headers, scheme: str) -> bool:
     """Whether no page of another origin asks: by Sec-Fetch-Site, and by Origin, where a browser has sent them."""
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+    if any(site not in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")):
         return False
-    if (origin := headers.get("origin")) is None:
-        return True
+    return all(_is_own_origin(origin, headers["host"], scheme) for origin in headers.getlist("origin"))
+
+
+def _is_own_origin(origin: str, host: str, scheme: str) -> bool:
     origin_scheme, _, origin_host = origin.partition("://")
     return (
         origin_scheme in DEFAULT_PORTS
         and (scheme == "http" or origin_scheme == "https")
-        and _site(origin_host, origin_scheme) == _site(headers["host"], origin_scheme)
+        and _site(origin_host, origin_scheme) == _site(host, origin_scheme)
     )
+
+
+def _as_get(scope: Scope, path: str) -> Scope:
+    """A HEAD request for a page, or what it is made of, as the GET request whose headers it asks for, most of whose
+    routes know no HEAD; the server sends no body."""
+    if scope["method"] != "HEAD" or STREAM.fullmatch(path) or SERVED_FILE.fullmatch(path):
+        return scope
+    return {**scope, "method": "GET"}
 
 
 def _site(host: str, scheme: str) -> tuple[str, str] | None:
@@ -251,12 +262,15 @@ class RateLimiter:
 
     async def _register_session(self, caller: Caller, scope: Scope, body: bytes) -> Response | None:
         """Register the page session of a call; a response where the call is malformed. Raises LimitError."""
-        if MCP.fullmatch(path_below_root(scope, self._settings)):
-            return None
+        of_mcp = MCP.fullmatch(path_below_root(scope, self._settings)) is not None
         try:
             call = await asyncio.to_thread(json.loads, body) if len(body) > SMALL else json.loads(body or b"{}")
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            if of_mcp and isinstance(error, ValueError):
+                return None  # what it says of that is for clients of MCP
             return refusal(400, "The request's body is no JSON.")
+        if of_mcp:
+            return None
         if not isinstance(call, dict):
             return refusal(
                 400, f'The request\'s body is {type(call).__name__}; wanted an object, such as {{"data": []}}.'
@@ -288,8 +302,8 @@ class ExceptionLog:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            message = " ".join(str(error).split())[:300]
-            log.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, message)
+            message = printable(" ".join(str(error).split()))[:300]
+            log.error("%s %s: %s: %s", scope["method"], printable(scope["path"]), type(error).__name__, message)
 
 
 class SecurityHeaders:

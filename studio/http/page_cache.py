@@ -25,7 +25,7 @@ from studio.settings import Settings
 
 RENDERED = re.compile(rf"/(config/?|theme\.css)|{API}/(info/?|openapi\.json|theme\.css)")  # besides pages
 FILES = re.compile(r"/(assets|static|svelte|fonts|scripts)/.+\.(js|css|svg|json|woff2)")
-QUERY_KEYS = ("page", "all_endpoints")  # parameters on which a response depends
+QUERY_KEYS = ("page", "all_endpoints")  # parameters on which a response for programs depends
 MAX_BYTES = 48_000_000  # of all cached responses
 SMALLEST = 400  # bytes that are worth compressing
 QUALITIES = 5, 11  # of Brotli: of a first response, and of those after the second, since it takes a second of all files
@@ -85,7 +85,8 @@ class PageCache:
             return
         host = Headers(scope=scope).get("host", "")
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        query_items = tuple((name, query[name][0]) for name in QUERY_KEYS if name in query)
+        names = () if PAGE.fullmatch(path) else QUERY_KEYS
+        query_items = tuple((name, query[name][0]) for name in names if name in query)
         key = (scope["scheme"], "" if FILES.fullmatch(path) else host, path, query_items)
         cached = self._cache.get(key)
         if cached is None:

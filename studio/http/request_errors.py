@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotations.errors import redact_paths
+from studio.http.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class RequestErrors:
         except (ValueError, TypeError, LookupError, AttributeError, OSError, RuntimeError) as error:
             if _passes_through_our_code(error) or answering.started and not isinstance(error.__cause__, HTTPException):
                 raise
-            log.warning("%s %s could not be answered: %s", scope["method"], path[:200], _one_line(error))
+            log.warning("%s %s could not be answered: %s", scope["method"], printable(path)[:200], _one_line(error))
             if answering.started:  # a stream of what is not there
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -215,4 +216,4 @@ def _passes_through_our_code(error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     """Type and message, without what could break a line of the log or an answer in JSON."""
     message = " ".join(redact_paths(error).split()).encode("utf-8", "replace").decode()
-    return f"{type(error).__name__}: {message[:200]}"
+    return f"{type(error).__name__}: {printable(message)[:200]}"

@@ -26,6 +26,7 @@ from model.backends.checkpoint.checks import check_finite
 from model.backends.checkpoint.loading import WEIGHTS, default_device, dtype_of
 from model.backends.checkpoint.opening_errors import why_not
 from model.backends.contract import CheckpointError
+from model.backends.diffusion.parts import open_parts
 from model.backends.diffusion.predicted_image import decode, watch_steps
 from model.backends.diffusion.source import PaintingOptions
 from model.backends.request import RequestError
@@ -293,9 +294,8 @@ def open_painter(
     chosen = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
     try:
         shipped = WEIGHTS / source
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(
-            str(shipped if shipped.is_dir() else source), dtype=chosen
-        )
+        place = str(shipped if shipped.is_dir() else source)
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(place, dtype=chosen, **open_parts(place, chosen))
         if options.scheduler:
             kind = getattr(diffusers, options.scheduler, None)
             if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
@@ -310,7 +310,7 @@ def open_painter(
                 tiny = diffusers.AutoencoderTiny.from_pretrained(options.preview, dtype=chosen)
         if not {"prompt", "class_labels"} & inspect.signature(pipeline.__call__).parameters.keys():
             raise CheckpointError(f"{type(pipeline).__name__} paints without a prompt; give a text-to-image pipeline")
-        _check_parts(pipeline, Path(shipped if shipped.is_dir() else source))
+        _check_parts(pipeline, Path(place))
         _place(pipeline, device)
         return Painter(pipeline, options, None if tiny is None else tiny.to(device))
     except CheckpointError:
