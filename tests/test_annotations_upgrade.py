@@ -188,9 +188,9 @@ def test_prompts_that_are_stored_already_get_their_category(tmp_path):
             assert [one.prompt for one in listed] == prompts  # “a car” is deleted, and stays so
 
 
-def test_categories_are_what_the_parser_of_today_reads_and_lists_find_them(tmp_path):
+def test_categories_are_what_the_parser_of_today_reads_and_lists_find_them(tmp_path, url):
     prompts = {"asked": "please paint me a picture of two apples", "plain": "a cat", "gone": "can you draw a red car"}
-    with open_store(tmp_path) as store:
+    with open_store(tmp_path, url) as store:
         trajectory = Trajectory("", 7, 1, Sampling(), "tiny", (), StopReason.FAILED)
         for id, prompt in prompts.items():
             store.save(dataclasses.replace(trajectory, id=id, prompt=prompt), {}, owner="visitor")
@@ -199,8 +199,12 @@ def test_categories_are_what_the_parser_of_today_reads_and_lists_find_them(tmp_p
             session.execute(text("UPDATE trajectories SET category = CASE id WHEN 'plain' THEN 'hard' END"))
             rewind(session, "0019")
             search_index.rebuild(session)
-    assert rows(upgrade(tmp_path / FILE), "trajectories") == 3
-    with open_store(tmp_path) as store:
+    if url is None:
+        assert rows(upgrade(tmp_path / FILE), "trajectories") == 3
+    else:
+        upgrade_server(parse(url))
+        assert server_revisions(parse(url)) == (NEWEST, NEWEST)
+    with open_store(tmp_path, url) as store:
         for category, ids in {"counting": ["asked"], "single object": ["plain"], "colours": [], "hard": []}.items():
             assert [listed.id for listed in store.trajectories(keep=Filter(category=category))] == ids
         found = {finding.check: finding.level for finding in data_repair.findings(store.database)}

@@ -247,6 +247,16 @@ def test_a_page_that_has_lost_its_item_starts_again(store, handlers):
         assert shown(handlers, handlers.skip(None, lost, "", visit())).segment == 2
 
 
+@pytest.mark.parametrize("segment", [0, 1, 99, -1, -99])
+def test_a_showing_of_what_is_not_asked_about_is_told_so_and_keeps_nothing(store, handlers, segment: int):
+    save(store)
+    view = handlers.start(visit())
+    token = ItemToken.read(view.token)._replace(segment=segment).token()
+    assert "not asked about any more" in handlers.save(None, token, filled(token, "yes", 4), visit())
+    assert "not asked about any more" in submit(handlers, token, "yes", 4).note
+    assert store.annotations() == []
+
+
 def test_a_visitor_is_refused_by_every_handler(store):
     save(store)
     token = AnnotateHandlers(store, Settings()).start(visit()).token

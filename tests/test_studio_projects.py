@@ -7,12 +7,14 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
 from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
+from annotations.errors import ConflictError
 from annotations.export.annotated_trajectories import annotated_trajectories
 from annotations.export.query import EVERYTHING
 from annotations.importing.formats import FORMATS
@@ -29,7 +31,7 @@ from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
 from studio.projects import item_sources
 from studio.projects.page import ProjectForm, ProjectsHandlers, identity
-from studio.projects.project_page import FORMAT_NAMES, NOBODY, ProjectHandlers
+from studio.projects.project_page import FORMAT_NAMES, NOBODY, ProjectHandlers, ProjectView
 from studio.projects.question_editor import QuestionEditorView, QuestionHandlers
 from studio.projects.removal_section import RemovalHandlers
 from studio.settings import Mode, Settings
@@ -113,20 +115,53 @@ def test_guidelines_and_overlap_change_later(store, handlers):
     project = new(store)
     keep(store)
     store.add_items(project, [NewItem("t0")])
-    view = handlers.change(
-        visit(), project, *ProjectForm.of(store.project(project))._replace(guidelines="New.", overlap=0)
-    )
-    assert "Stored" in view.note
+    loaded = ProjectForm.of(store.project(project))
+    assert "Stored" in changed(handlers, project, loaded, guidelines="New.", overlap=0)
     assert (store.project(project).guidelines, store.project(project).overlap) == ("New.", None)
-    assert "has no name" in handlers.change(visit(), project, *ProjectForm.of(RICH)._replace(name="")).note
+    assert "has no name" in changed(handlers, project, ProjectForm.of(store.project(project)), name="")
+
+
+def changed(handlers: ProjectHandlers, project: str, loaded: ProjectForm, **fields: Any) -> str:
+    """What is said of a form that was loaded, and filled in since."""
+    given = handlers.change(visit(), project, loaded, *loaded._replace(**fields))
+    assert len(given) == len(ProjectView._fields) + 1 + len(ProjectForm._fields)
+    return given[len(ProjectView._fields) - 1]
+
+
+def test_what_two_admins_change_of_a_project_at_the_same_time_is_kept_or_told(store, handlers):
+    project = new(store)
+    loaded = ProjectForm.of(store.project(project))  # on both pages
+    assert "Stored" in changed(handlers, project, loaded, guidelines="Look twice.")
+    assert "Stored" in changed(handlers, project, loaded, overlap=5)
+    told = changed(handlers, project, loaded, guidelines="Look once.", practice=3)
+    assert "somebody else has changed the same meanwhile (guidelines)" in told.lower()
+    now = store.project(project)
+    assert (now.guidelines, now.overlap, now.practice) == ("Look twice.", 5, loaded.practice)
+    with pytest.raises(ConflictError, match="changed by somebody else meanwhile"):
+        store.change_project(replace(now, name="Other"), replace(now, overlap=1))
+    assert store.project(project) == now
+
+
+def test_the_name_of_a_deleted_project_is_free_again_as_often_as_it_is_deleted(store, list_handlers):
+    fields = ProjectForm.of(RICH)._replace(name="May")
+    for _ in range(4):
+        assert "is made" in list_handlers.make(visit(), RICH.name, *fields)[1]
+        [made] = [project for project in store.projects() if project.name == "May"]
+        removal = RemovalHandlers(store, Settings())
+        assert "It is deleted" in removal.delete(made.id, "May", visit())[1]
+        assert "there is no project" in removal.delete(made.id, "May", visit())[1].lower()
+    assert len([id for id in store.project_ids() if id.startswith("may")]) == 4
 
 
 def test_a_closed_project_says_so_and_opens_again(store, handlers):
     project = new(store)
     assert "It is closed" in handlers.close(project, visit()).heading
-    assert store.project(project).closed_at is not None
-    handlers.close(project, visit())
-    assert store.project(project).closed_at is None
+    closed_at = store.project(project).closed_at
+    handlers.close(project, visit())  # as by another admin, whose page is older
+    assert store.project(project).closed_at == closed_at is not None
+    for _ in range(2):
+        assert "It is open" in handlers.reopen(project, visit()).note
+        assert store.project(project).closed_at is None
 
 
 def test_the_gallery_is_added_as_it_is_narrowed(store, handlers):
@@ -310,8 +345,9 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
         lambda: list_handlers.kind(FEEDBACK, visit()),
         lambda: list_handlers.make(visit(), FEEDBACK, *ProjectForm.of(RICH)),
         lambda: handlers.start(visit(id="reflections")),
-        lambda: handlers.change(visit(), "reflections", *ProjectForm.of(RICH)),
+        lambda: handlers.change(visit(), "reflections", ProjectForm.of(RICH), *ProjectForm.of(RICH)),
         lambda: handlers.close("reflections", visit()),
+        lambda: handlers.reopen("reflections", visit()),
         lambda: handlers.add_gallery(visit(), "reflections", 5, *CHOICE),
         lambda: handlers.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, NOBODY, quiet),
         lambda: handlers.add_import("reflections", "x", visit()),
@@ -323,6 +359,7 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
         lambda: handlers.questions.move("reflections", "verdict_right", 1, visit()),
         lambda: handlers.questions.remove("reflections", "verdict_right", visit()),
         lambda: RemovalHandlers(store, public).archive("reflections", visit()),
+        lambda: RemovalHandlers(store, public).take_out("reflections", visit()),
         lambda: RemovalHandlers(store, public).delete("reflections", "Reflections", visit()),
     )
     for call in calls:
@@ -405,11 +442,13 @@ def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(sto
     store.annotate(Annotation(id, 1, "ann", {"alignment": 1, "appearance": 1}, project=RICH.id))
     removal = RemovalHandlers(store, Settings())
     assert "1 items, 1 answers of 1 people" in handlers.start(visit(id=RICH.id))[-2]
-    told, note = removal.archive(RICH.id, visit())
-    assert "in the archive now" in note and "the button takes it out" in told
+    for _ in range(2):
+        told, note = removal.archive(RICH.id, visit())
+        assert "in the archive now" in note and "can be taken out" in told
     assert "Archive (1)" in list_handlers.start(visit()) and store.project(RICH.id).closed_at is not None
     assert len(store.counted()) == 1
-    removal.archive(RICH.id, visit())
+    for _ in range(2):
+        assert "in the lists" in removal.take_out(RICH.id, visit())[1]
     assert "Archive (" not in list_handlers.start(visit())
     assert "Nothing is deleted" in removal.delete(RICH.id, "Poor feedback", visit())[1]
     assert "It is deleted" in removal.delete(RICH.id, "rich feedback", visit())[1]

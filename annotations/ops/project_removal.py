@@ -33,11 +33,17 @@ def contents(store: Store, project_id: str) -> Contents:
 
 
 def archive(store: Store, project_id: str) -> Project:
-    """Close a project and put it into the archive; or take it out again, still closed. Raises NotFoundError."""
+    """Close a project and put it into the archive, if it is not there. Raises NotFoundError, ConflictError."""
     project, now = store.project(project_id), store.clock()
     if project.archived_at is not None:
-        return store.change_project(replace(project, archived_at=None))
-    return store.change_project(replace(project, archived_at=now, closed_at=project.closed_at or now))
+        return project
+    return store.change_project(replace(project, archived_at=now, closed_at=project.closed_at or now), project)
+
+
+def take_out(store: Store, project_id: str) -> Project:
+    """Take a project out of the archive, still closed. Raises NotFoundError, ConflictError."""
+    project = store.project(project_id)
+    return project if project.archived_at is None else store.change_project(replace(project, archived_at=None), project)
 
 
 def delete(store: Store, project_id: str) -> None:

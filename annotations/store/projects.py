@@ -33,10 +33,13 @@ def _check_name_is_free(session: Session, new_name: str, *, except_id: str | Non
             raise ConflictError(f"there is a project “{name}”, which looks the same; choose another name")
 
 
-def change(session: Session, project: Project) -> Project:
-    """Store a project's new guidelines, overlap and so on. Raises ProjectError, NotFoundError."""
+def change(session: Session, project: Project, read: Project | None = None) -> Project:
+    """Store a project's new guidelines, overlap and so on; `read` is what it was made of. Raises ProjectError,
+    NotFoundError, and ConflictError where somebody else has changed it since it was read."""
     check_project(project)
     before = get(session, project.id)
+    if read is not None and before != read:
+        raise ConflictError(f"“{before.name}” was changed by somebody else meanwhile; load the page again")
     if (project.subject, project.collects) != (before.subject, before.collects):
         raise ProjectError(f"what “{before.name}” is about cannot change; make another project")
     if question := _answered_but_changed(session, before, project):
@@ -75,6 +78,11 @@ def get_all(session: Session) -> list[Project]:
     return [_value(row) for row in session.scalars(query)]
 
 
+def all_ids(session: Session) -> set[str]:
+    """The ids of all projects, of deleted ones too."""
+    return set(session.scalars(select(ProjectRow.id)))
+
+
 def collecting(session: Session) -> list[Project]:
     """The projects that every new trajectory is added to."""
     return [
@@ -85,7 +93,7 @@ def collecting(session: Session) -> list[Project]:
 
 def delete(session: Session, project_id: str, *, now: datetime) -> None:
     """Hide a project and its answers for good; its rows stay, its name is free again. Raises NotFoundError."""
-    name = f"{get(session, project_id).name} (deleted {now:%Y-%m-%d %H:%M:%S})"
+    name = f"{get(session, project_id).name} (deleted {now:%Y-%m-%d %H:%M:%S}, {project_id})"
     session.execute(update(ProjectRow).where(ProjectRow.id == project_id).values(deleted_at=now, name=name))
 
 

@@ -220,13 +220,14 @@ class Store:
         with self.database.writing() as session:
             return projects.create(session, project, now=self.clock())
 
-    def change_project(self, project: Project) -> Project:
+    def change_project(self, project: Project, read: Project | None = None) -> Project:
         """Store a changed project, and bring its items into its order and overlap, in further transactions, which
-        `reordering.recover` resumes after a kill. Raises ProjectError, NotFoundError.
+        `reordering.recover` resumes after a kill. Raises ProjectError, NotFoundError, and ConflictError where it is not
+        as it was `read` any more.
         """
         with self.database.writing() as session:
             before = projects.get(session, project.id)
-            changed = projects.change(session, project)
+            changed = projects.change(session, project, read)
             if before.order is not changed.order:
                 items.begin_generation(session, project.id)
         if (before.order, before.overlap) != (changed.order, changed.overlap):
@@ -237,6 +238,11 @@ class Store:
         """Raises NotFoundError when there is none."""
         with self.database.reading() as session:
             return projects.get(session, project_id)
+
+    def project_ids(self) -> set[str]:
+        """Those of deleted projects as well."""
+        with self.database.reading() as session:
+            return projects.all_ids(session)
 
     def projects(self) -> list[Project]:
         """The oldest first."""

@@ -143,12 +143,13 @@ class AnnotatorInProject:
         return [segment for segment in asked if segment is not None and segment not in done]
 
     def said_of(self, showing: ItemToken) -> list[Annotation]:
-        """What they have said of what is shown: of a reflection and its thought, or of all of an item."""
+        """What they have said of what is shown: of a reflection and its thought, or of all of an item. Raises as
+        `sheet`."""
         trajectory = self.trajectory(showing.item)
         annotations = self._said(showing.item, trajectory)
         if not self.is_about_reflections:
             return annotations
-        return _about(open_item(showing.item, self.project.id, trajectory, showing.segment), annotations)
+        return _about(shown_again(showing, self.project.id, trajectory), annotations)
 
     def _said(self, item_id: int, trajectory: Trajectory) -> list[Annotation]:
         narrowed = {"annotator": self.annotator, "project": self.project.id, "item": item_id}

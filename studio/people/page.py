@@ -64,15 +64,18 @@ class PeopleHandlers(PageHandlers):
         by = self.require(Role.ADMIN, request).name
         return self._changed(lambda: accounts.sign_out(self.store, name or "", by=by), "Signed out on all machines.")
 
-    def activate(self, name: str, request: gr.Request) -> PeopleView:
-        """Deactivate an active account, activate another."""
+    def deactivate(self, name: str, request: gr.Request) -> PeopleView:
         by = self.require(Role.ADMIN, request).name
+        return self._changed(
+            lambda: accounts.deactivate(self.store, self._other(name, by), by=by),
+            "The account opens nothing any more; its answers stay.",
+        )
 
-        def turn() -> None:
-            active = accounts.person(self.store, self._other(name, by)).active
-            (accounts.deactivate if active else accounts.activate)(self.store, name, by=by)
-
-        return self._changed(turn, "The account is changed.")
+    def activate(self, name: str, request: gr.Request) -> PeopleView:
+        by = self.require(Role.ADMIN, request).name
+        return self._changed(
+            lambda: accounts.activate(self.store, self._other(name, by), by=by), "The account is active."
+        )
 
     def invite(self, role: str, days: float | None, invitee: str, request: gr.Request) -> tuple[Any, ...]:
         """(the link, what the page shows)"""
@@ -162,7 +165,8 @@ def _people(handlers: PeopleHandlers) -> None:
         role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", elem_id="people-role", min_width=140)
         change = gr.Button("Give this role", scale=0, min_width=150, elem_id="people-set-role")
         leave = gr.Button("Sign out everywhere", scale=0, min_width=210, elem_id="people-sign-out")
-        active = gr.Button("Deactivate or activate", scale=0, min_width=230, elem_id="people-active")
+        inactive = gr.Button("Deactivate", scale=0, min_width=130, elem_id="people-inactive")
+        active = gr.Button("Activate", scale=0, min_width=120, elem_id="people-active")
     with gr.Accordion("Invite somebody", open=False, elem_id="people-invite"):
         with gr.Row(elem_classes="adding"):
             as_role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", min_width=140)
@@ -197,6 +201,7 @@ def _people(handlers: PeopleHandlers) -> None:
     on_load_for("people", handlers.start, shown, handlers.store, handlers.settings, **UNLIMITED)
     change.click(handlers.set_role, [chosen, role], shown, **UNLIMITED)
     leave.click(handlers.sign_out, [chosen], shown, **UNLIMITED)
+    inactive.click(handlers.deactivate, [chosen], shown, **UNLIMITED)
     active.click(handlers.activate, [chosen], shown, **UNLIMITED)
     asks.click(handlers.invite, [as_role, days, invitee], [link, *shown], **UNLIMITED)
     end.click(handlers.withdraw, [opened], shown, **UNLIMITED)

@@ -4,6 +4,7 @@ Knows the store and the ready-made projects; what one project is about, and what
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Collection
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, redact_paths
+from annotations.errors import AnnotationsError, ConflictError, redact_paths
 from annotations.queue.progress import ProjectCounts, project_counts
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.names import clean_name, name_key
@@ -65,6 +66,20 @@ class ProjectForm(NamedTuple):
             "\n".join(project.reasons),
             project.hides_verdict,
         )
+
+    def onto(self, loaded: "ProjectForm", stored: "ProjectForm") -> "ProjectForm":
+        """The form as it is `stored`, but for what was filled in since it was `loaded`. Raises ConflictError where
+        somebody else has changed the same since."""
+        merged = {}
+        for name, mine, before, now in zip(self._fields, self, loaded, stored, strict=True):
+            is_mine = (mine or None) not in (before or None, now or None)
+            if is_mine and now != before:
+                raise ConflictError(
+                    f"somebody else has changed the same meanwhile ({name.replace('_', ' ')}); load the page again, so "
+                    "that you see it"
+                )
+            merged[name] = mine if is_mine else now
+        return ProjectForm(**merged)
 
     def project(self, base: Project) -> Project:
         """What `base` becomes by it."""
@@ -151,9 +166,7 @@ class ProjectsHandlers(PageHandlers):
         base = KINDS.get(kind, READY_MADE[0])
         try:
             project = ProjectForm(*fields).project(replace(base, collects=False))
-            made = self.store.create_project(
-                replace(project, id=identity(project.name, {existing.id for existing in self.store.projects()}))
-            )
+            made = self.store.create_project(replace(project, id=identity(project.name, self.store.project_ids())))
         except AnnotationsError as error:
             return gr.skip(), error_notice(redact_paths(error))
         address = f"project?id={escaped(made.id)}"
@@ -165,13 +178,16 @@ class ProjectsHandlers(PageHandlers):
 
 def identity(name: str, taken: Collection[str] = ()) -> str:
     """How a project stands in addresses: “Rich feedback, May” is rich-feedback-may; where that leaves letters out or is
-    `taken`, a hash of the name follows, so that names in any script have ids of their own.
+    `taken`, by a deleted project too, a hash of the name follows, so that names in any script have ids of their own,
+    and where that is taken as well, a number.
     """
     key = name_key(name)
     words = re.sub(r"[^a-z0-9]+", "-", key).strip("-")[:50].strip("-")
     if words and words not in taken and all(c.isascii() or not c.isalnum() for c in key):
         return words
-    return f"{words or 'project'}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    hashed = f"{words or 'project'}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    numbered = (f"{hashed}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([hashed], numbered) if each not in taken)
 
 
 # Layout

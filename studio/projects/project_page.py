@@ -58,6 +58,7 @@ FORMAT_NAMES = {
     "Prompts of Flow-GRPO": "flow_prompts",
 }
 NOBODY = "nobody"  # judges
+BLANK = ProjectForm("", "", 1, 0, 0, None, None, "", "", False)
 GALLERY, FILE, PROMPTS_ = "From the gallery", "From a file", "From prompts"
 MISSING = '<div class="intro"><h1>No such project</h1><p><a href="projects">All projects</a></p></div>'
 
@@ -101,19 +102,20 @@ class ProjectHandlers(PageHandlers):
         return QuestionHandlers(self.store, self.settings, self.checkpoints.first.backend.domain)
 
     def start(self, request: gr.Request) -> tuple:
-        """The view of the project that the address names, then the widgets of its forms."""
+        """The view of the project that the address names, what its form says of it, then the widgets of its forms."""
         user = self.require(Role.REVIEWER, request)
         project = self._known(user, dict(request.query_params).get("id", ""))
         if project is None:
             nothing = ProjectView("", MISSING, gr.update(visible=False), "", "", "")
-            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 5 + len(QuestionEditorView._fields)))
+            return (*nothing, *[gr.skip()] * (1 + len(ProjectForm._fields) + 5 + len(QuestionEditorView._fields)))
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
         running = staging.under_way(self.store)
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
         known = item_sources.ways(self.checkpoints)
         ways = gr.update(choices=known, value=known[: item_sources.fewest_ways(project)])
         note = error_notice(f"An import is under way: {running}.") if running else ""
-        widgets = (*ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
+        form = ProjectForm.of(project)
+        widgets = (form, *form, drawn_by, gr.update(choices=before), ways)
         return (
             *self._view(user, project, note),
             *widgets,
@@ -122,25 +124,38 @@ class ProjectHandlers(PageHandlers):
             gr.update(open=request.query_params.get("section") == "questions"),
         )
 
-    def change(self, request: gr.Request, project_id: str, *fields: Any) -> ProjectView:
-        """Store what the form says."""
+    def change(self, request: gr.Request, project_id: str, loaded: ProjectForm, *fields: Any) -> tuple:
+        """Store what the form says other than was `loaded`; the view of the project, then the form as it is stored,
+        twice: as what is loaded now, and for the widgets."""
         user = self.require(Role.ADMIN, request)
         try:
-            project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
+            stored = self.store.project(project_id)
+            form = ProjectForm(*fields).onto(loaded, ProjectForm.of(stored))
+            project = self.store.change_project(form.project(stored), stored)
         except AnnotationsError as error:
-            return stay(ProjectView, redact_paths(error))
-        return self._view(user, project, success_notice("Stored. Whoever answers from now on sees it."))
+            return (*stay(ProjectView, redact_paths(error)), *[gr.skip()] * (1 + len(fields)))
+        view = self._view(user, project, success_notice("Stored. Whoever answers from now on sees it."))
+        form = ProjectForm.of(project)
+        return (*view, form, *form)
 
     def close(self, project_id: str, request: gr.Request) -> ProjectView:
-        """Nobody is asked any more; or again, where it was closed."""
+        """Nobody is asked any more."""
+        return self._closed(project_id, True, request)
+
+    def reopen(self, project_id: str, request: gr.Request) -> ProjectView:
+        """People are asked again."""
+        return self._closed(project_id, False, request)
+
+    def _closed(self, project_id: str, closed: bool, request: gr.Request) -> ProjectView:
         user = self.require(Role.ADMIN, request)
         try:
             project = self.store.project(project_id)
-            moment = None if project.closed_at else datetime.now(UTC)
-            project = self.store.change_project(replace(project, closed_at=moment))
+            if closed is not (project.closed_at is not None):
+                moment = datetime.now(UTC) if closed else None
+                project = self.store.change_project(replace(project, closed_at=moment), project)
         except AnnotationsError as error:
             return stay(ProjectView, redact_paths(error))
-        return self._view(user, project, success_notice("It is open again." if moment is None else "It is closed now."))
+        return self._view(user, project, success_notice("It is closed now." if closed else "It is open."))
 
     def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> ProjectView:
         """Put in what the gallery lists by this choice, the newest first."""
@@ -285,7 +300,7 @@ def page(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
 
 def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
     handlers = ProjectHandlers(store, settings, checkpoints)
-    project = gr.State("")
+    project, loaded = gr.State(""), gr.State(BLANK)
     head = gr.HTML(elem_id="project-head", **PLAIN)
     with gr.Column(visible=False, elem_id="project-block") as block:
         progress = gr.HTML(elem_id="project-progress", **PLAIN)
@@ -295,10 +310,11 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
             gallery, file = _gallery_source(), _file_source(checkpoints)
             prompts = _prompts_source(checkpoints, settings)
         with gr.Accordion("Guidelines, overlap, who sees it", open=False, elem_id="project-form"):
-            fields = form(ProjectForm("", "", 1, 0, 0, None, None, "", "", False))
+            fields = form(BLANK)
             with gr.Row():
                 store_ = gr.Button("Store", variant="primary", scale=0, min_width=140, elem_id="project-store")
-                close = gr.Button("Close or open it", scale=0, min_width=160)
+                close = gr.Button("Close it", scale=0, min_width=120, elem_id="project-close")
+                reopen = gr.Button("Open it again", scale=0, min_width=150, elem_id="project-reopen")
         section, asked = question_section(handlers.questions, project)
         removal = removal_section(RemovalHandlers(store, settings), project)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
@@ -307,7 +323,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     on_load_for(
         "project",
         handlers.start,
-        [*view, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section],
+        [*view, loaded, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section],
         store,
         settings,
         **UNLIMITED,
@@ -324,8 +340,9 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     prompts.stop.click(None, cancels=[drawn])
     for event in (*added, drawn):
         event.then(handlers.questions.refresh, [project], asked[-2:], **UNLIMITED)
-    store_.click(handlers.change, [project, *fields], view, **long)
+    store_.click(handlers.change, [project, loaded, *fields], [*view, loaded, *fields], **long)
     close.click(handlers.close, [project], view, **UNLIMITED)
+    reopen.click(handlers.reopen, [project], view, **UNLIMITED)
 
 
 class GallerySource(NamedTuple):

@@ -141,11 +141,12 @@ class QuestionHandlers(PageHandlers):
 
     def keep(self, request: gr.Request, project_id: str, name: str | None, *given: Any) -> QuestionEditorView:
         """Store the question: a new one last, any other in its place."""
+        read = self._project(project_id, request)
         try:
-            project, name = self._changed(self._project(project_id, request), name, QuestionFields(*given))
+            project, name = self._changed(read, name, QuestionFields(*given))
         except AnnotationsError as error:
             return stay(QuestionEditorView, redact_paths(error))
-        return self._stored(project, name, "Stored. Whoever answers from now on sees it.")
+        return self._stored(project, read, name, "Stored. Whoever answers from now on sees it.")
 
     def move(self, project_id: str, name: str | None, by: int, request: gr.Request) -> QuestionEditorView:
         """Put a question before (-1) or after (1) the one beside it that is about the same."""
@@ -158,7 +159,7 @@ class QuestionHandlers(PageHandlers):
             words = "Questions are asked thing after thing: this one changes places only with others about the same."
             return self.shown(project, name)._replace(note=error_notice(words))
         questions[at], questions[at + by] = questions[at + by], questions[at]
-        return self._stored(replace(project, questions=tuple(questions)), name, "Moved.")
+        return self._stored(replace(project, questions=tuple(questions)), project, name, "Moved.")
 
     def remove(self, project_id: str, name: str | None, request: gr.Request) -> QuestionEditorView:
         """Ask a question no more. Refused by the store where people have answered it."""
@@ -166,7 +167,7 @@ class QuestionHandlers(PageHandlers):
         left = tuple(question for question in project.questions if question.name != name)
         if len(left) == len(project.questions):
             return self.shown(project, None)
-        return self._stored(replace(project, questions=left), None, "It is not asked any more.")
+        return self._stored(replace(project, questions=left), project, None, "It is not asked any more.")
 
     def _project(self, project_id: str, request: gr.Request) -> Project:
         self.require(Role.ADMIN, request)
@@ -186,9 +187,9 @@ class QuestionHandlers(PageHandlers):
         check_questions(questions)
         return replace(project, questions=questions), name
 
-    def _stored(self, project: Project, name: str | None, words: str) -> QuestionEditorView:
+    def _stored(self, project: Project, read: Project, name: str | None, words: str) -> QuestionEditorView:
         try:
-            return self.shown(self.store.change_project(project), name)._replace(note=success_notice(words))
+            return self.shown(self.store.change_project(project, read), name)._replace(note=success_notice(words))
         except AnnotationsError as error:
             return stay(QuestionEditorView, redact_paths(error))
 
