@@ -21,7 +21,7 @@ from studio.inference.generator import Generator
 from studio.settings import Mode, Settings
 from studio.teaching import jobs
 from studio.teaching.corrections import corrections_of, count_written
-from studio.teaching.jobs import TeachingJobs
+from studio.teaching.jobs import Taught, TeachingError, TeachingJobs
 from studio.teaching.section import TeachHandlers
 from studio.training.provenance import learners
 from studio.training.run_form import runs_dir
@@ -110,6 +110,41 @@ def test_a_lesson_ends_with_its_page_and_when_it_takes_too_long(handlers, store,
     handlers.jobs.limit = 0.0
     handlers.teach(VISIT)
     assert "It took longer" in taught(handlers).shown
+
+
+def test_a_lesson_that_is_killed_says_so_and_another_may_begin(handlers, store):
+    correct(store)
+    handlers.teach(VISIT)
+    running = handlers.jobs.running("name me")
+    running.process.kill()
+    assert "ended from outside by SIGKILL: the system ends so what needs more memory" in taught(handlers).shown
+    assert not running.folder.exists() and handlers.teach(VISIT).cancel["visible"]
+
+
+def test_a_lesson_ends_with_the_studio_however_that_ends(handlers, store):
+    correct(store)
+    handlers.teach(VISIT)
+    process = handlers.jobs.running("name me").process
+    process.stdin.close()  # as the system does for a process that is killed
+    assert process.wait(PATIENCE) == 1
+
+
+def test_what_was_taught_is_kept_whole_or_stays_to_be_kept(tmp_path: Path):
+    lesson, place = tmp_path / "lesson", tmp_path / "runs"
+    (lesson / "mine").mkdir(parents=True)
+    (lesson / "mine" / "provenance.json").write_text('{"step": 3}')
+    (lesson / "mine.jsonl").write_text('{"step": 2}')
+    taught = Taught(SimpleNamespace(name="mine"), "tiny", lesson, (), {})
+    with pytest.raises(OSError):
+        jobs._as_run(taught, place, "me")  # there are no sources, which is found out late
+    assert (lesson / "mine" / "provenance.json").is_file() and list(place.iterdir()) == []
+    (lesson / "_sources.parquet").write_bytes(b"rows")
+    run = jobs._as_run(taught, place, "me")
+    assert run.is_complete and run.has_checkpoint and run.metrics.is_file()
+    (lesson / "mine").mkdir()
+    with pytest.raises(TeachingError, match="there is a run mine already"):
+        jobs._as_run(taught, place, "me")
+    assert [folder.name for folder in place.iterdir()] == ["mine"]
 
 
 def test_what_a_failed_lesson_said_is_shown(handlers, store, tmp_path):

@@ -3,7 +3,9 @@
 import json
 import os
 import shlex
+import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +29,18 @@ from studio.training.curves import curves_of, metric_name, read_metrics, seconds
 from studio.training.handlers import TrainingHandlers, TrainingView, add_runs
 from studio.training.launch import RunError
 from studio.training.run_form import Asked, bytes_of, checkpoints_of, request_of, runs_dir
-from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, RunStatus, TrainingRun, identity, read_run, runs_in
+from studio.training.runs import (
+    BEGUN,
+    ENDED,
+    PROCESS,
+    RunRequest,
+    RunStatus,
+    TrainingRun,
+    identity,
+    killed_words,
+    read_run,
+    runs_in,
+)
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
 ROOT = Path(__file__).parent.parent
@@ -143,6 +156,36 @@ def test_a_run_that_waits_can_be_stopped(store):
     launch.stop(second)
     until(second, lambda run: run.state is RunStatus.STOPPED)
     assert not (second.folder / BEGUN).exists()
+
+
+def test_a_run_that_is_resumed_twice_at_once_goes_on_once(store):
+    run = by_hand(runs_dir(store), command=("-c", "import time; time.sleep(60)"))
+    launch.stop(until(run, lambda run: run.state is RunStatus.RUNNING))
+    until(run, lambda run: run.state is RunStatus.STOPPED)
+    together, told = threading.Barrier(6), []
+
+    def resume() -> None:
+        together.wait()
+        try:
+            launch.resume(run)
+        except RunError as error:
+            told.append(str(error))
+
+    pressed = [threading.Thread(target=resume) for _ in range(6)]
+    for each in pressed:
+        each.start()
+    for each in pressed:
+        each.join()
+    assert len(told) == 5 and all("only what was stopped or has failed can be gone on with" in each for each in told)
+    launch.stop(until(run, lambda run: run.state is RunStatus.RUNNING))
+    launch.delete(until(run, lambda run: run.state is RunStatus.STOPPED))
+    assert list(runs_dir(store).iterdir()) == []
+
+
+def test_a_run_that_could_not_begin_takes_no_name(store, tmp_path):
+    with pytest.raises(OSError):  # its data cannot be read
+        launch.start(runs_dir(store), RunRequest("mine", "sft", (), 1, "tiny"), [tmp_path / ("x" * 300)])
+    assert list(runs_dir(store).iterdir()) == []
 
 
 def test_a_failed_run_shows_the_last_lines_of_its_output(handlers, store):
@@ -297,3 +340,30 @@ def test_memory_is_estimated_as_by_the_training_command(tiny_checkpoint: Path):
 def test_what_paints_by_denoising_is_no_start_of_a_run(store: Store):
     offered = checkpoints_of(store, Settings(checkpoint="embedded, painter, diffusion:FOLDER+sft, janus:sft"))
     assert list(offered) == ["embedded", "sft"]
+
+
+def test_a_run_s_size_is_told_while_it_moves_its_files(tmp_path: Path):
+    run, over = TrainingRun(tmp_path, RunRequest("mine", "sft", (), 1, "tiny")), threading.Event()
+    (tmp_path / "output.txt").write_bytes(b"1234")
+
+    def saves() -> None:
+        while not over.is_set():
+            (tmp_path / "new" / "deep").mkdir(parents=True)
+            (tmp_path / "new" / "deep" / "model.safetensors").write_bytes(b"")
+            shutil.rmtree(tmp_path / "new")
+
+    saver = threading.Thread(target=saves)
+    saver.start()
+    try:
+        assert {run.size() for _ in range(3000)} == {4}
+    finally:
+        over.set()
+        saver.join()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(-9, "by SIGKILL: the system ends so"), (137, "by SIGKILL"), (-11, "by SIGSEGV."), (1, ""), (0, ""), (None, "")],
+)
+def test_a_run_that_was_killed_says_by_what(code: int | None, said: str):
+    assert (said in killed_words(code)) and bool(said) == bool(killed_words(code))

@@ -29,7 +29,7 @@ from studio.inference.generator import Generator
 from studio.inference.request_queue import RequestQueue
 from studio.teaching.corrections import Correction, count_written, write_rows
 from studio.training.launch import set_offered
-from studio.training.runs import ENDED, SOURCES, RunRequest, TrainingRun, read_json, read_run
+from studio.training.runs import ENDED, SOURCES, RunRequest, TrainingRun, killed_words, read_json, read_run
 from studio.training.supervisor import ROOT
 
 LIMIT = 300.0  # seconds after which a process is ended
@@ -117,18 +117,22 @@ class TeachingJobs:
         self.place.mkdir(exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=self.place))
         name = f"{parent}-taught-{datetime.now(UTC):%H%M%S}"
-        write_rows(self.store, corrections, folder)
-        request = {"checkpoint": source, "name": name, "prompts": _prompts(corrections)}
-        write_whole(folder / "request.json", json.dumps(request))
-        with (folder / "output.txt").open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "studio.teaching.worker", str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=ROOT,
-                start_new_session=True,
-            )
+        try:
+            write_rows(self.store, corrections, folder)
+            request = {"checkpoint": source, "name": name, "prompts": _prompts(corrections)}
+            write_whole(folder / "request.json", json.dumps(request))
+            with (folder / "output.txt").open("wb") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "studio.teaching.worker", str(folder)],
+                    stdin=subprocess.PIPE,  # which closes when this process ends, however it does
+                    stdout=output,
+                    stderr=output,
+                    cwd=ROOT,
+                    start_new_session=True,
+                )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return Teaching(person, session, parent, name, folder, corrections, process, time.monotonic())
 
     def running(self, person: str) -> Teaching | None:
@@ -192,13 +196,15 @@ class TeachingJobs:
         result = read_json(running.folder / "result.json")
         if code != 0 or result is None:
             output = (running.folder / "output.txt").read_text("utf-8", "replace").strip()
-            self._end(output.rpartition("\n")[2][-LAST_LINE:] or f"It ended with status {code}.")
+            said = killed_words(code) or output.rpartition("\n")[2][-LAST_LINE:]
+            self._end(said or f"It ended with status {code}.")
             return
         self._running = None
         try:
             backend = self.opener(str(running.folder / running.name))
         except CheckpointError as error:
             self._failed[running.person] = str(error)
+            shutil.rmtree(running.folder, ignore_errors=True)
             return
         generator = Generator(backend, self.store, RequestQueue(backend, 1))
         taught = Taught(generator, running.parent, running.folder, running.corrections, result)
@@ -230,19 +236,31 @@ def _prompts(corrections: Sequence[Correction]) -> list[tuple[str, int, bool]]:
 
 
 def _as_run(taught: Taught, place: Path, person: str) -> TrainingRun:
-    """Make it the folder of a finished run, with the revisions that it learnt from."""
+    """A finished run's folder of it, with the revisions that it learnt from: all of it or nothing, so that it can be
+    kept once there is room. Raises TeachingError where there is a run of its name, OSError."""
     folder = place / taught.name
-    sources = folder / SOURCES / "0"
-    sources.mkdir(parents=True)
-    shutil.move(str(taught.folder / taught.name), folder / taught.name)
-    log = taught.folder / f"{taught.name}.jsonl"
-    if log.exists():
-        shutil.move(str(log), folder / log.name)
-    shutil.copyfile(taught.folder / "_sources.parquet", sources / "_sources.parquet")
-    now, steps = datetime.now(UTC), (read_json(folder / taught.name / "provenance.json") or {}).get("step", 0)
-    command = ("-m", "studio.teaching.worker")
-    RunRequest(taught.name, "teach", command, steps, taught.parent, (), person, now.isoformat()).write(folder)
-    write_whole(folder / ENDED, json.dumps({"code": 0, "at": time.time()}))
+    if folder.exists():
+        raise TeachingError(f"there is a run {taught.name} already; delete it on Training, or teach it again")
+    place.mkdir(exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=".", dir=place))
+    try:
+        sources = making / SOURCES / "0"
+        sources.mkdir(parents=True)
+        if (log := taught.folder / f"{taught.name}.jsonl").exists():
+            shutil.copyfile(log, making / log.name)
+        shutil.copyfile(taught.folder / "_sources.parquet", sources / "_sources.parquet")
+        now = datetime.now(UTC)
+        steps = (read_json(taught.folder / taught.name / "provenance.json") or {}).get("step", 0)
+        command = ("-m", "studio.teaching.worker")
+        RunRequest(taught.name, "teach", command, steps, taught.parent, (), person, now.isoformat()).write(making)
+        write_whole(making / ENDED, json.dumps({"code": 0, "at": time.time()}))
+        os.rename(taught.folder / taught.name, making / taught.name)
+        os.rename(making, folder)
+    except OSError:
+        if (making / taught.name).exists():
+            os.rename(making / taught.name, taught.folder / taught.name)
+        shutil.rmtree(making, ignore_errors=True)
+        raise
     run = read_run(folder)
     assert run is not None  # its request was written just now
     return run

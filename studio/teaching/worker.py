@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -99,7 +101,19 @@ def drawings(janus: Janus, requests: Sequence[Request]) -> list[dict[str, Any]]:
     return [made[request.id] for request in requests if request.id in made]
 
 
+def end_with_parent() -> None:
+    """End this process once the studio is gone, which holds the other end of its standard input."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
 def main() -> None:
+    end_with_parent()
     try:
         Worker(Path(sys.argv[1])).work()
     except (CheckpointError, DataError, TrainingError, OSError) as error:

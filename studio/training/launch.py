@@ -8,11 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from annotations.export.manifest import MANIFEST
 from annotations.export.manifest import SOURCES as REVISIONS
@@ -34,6 +36,7 @@ from studio.training.runs import (
 from studio.training.supervisor import ROOT
 
 SPARE = 10**9  # bytes of the disk that a run leaves free
+CHANGING = threading.RLock()  # what begins, goes on or is deleted: one at a time, or two would train in one folder
 
 
 class RunError(Exception):
@@ -46,31 +49,37 @@ def start(place: Path, request: RunRequest, data: Sequence[Path] = (), needs: in
     place.mkdir(parents=True, exist_ok=True)
     check_disk(place, needs)
     folder = place / request.name
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        raise RunError(f"there is a run {request.name} already; give another name") from None
-    for number, source in enumerate(data):
-        _keep_sources(source, folder / SOURCES / str(number))
-    run = TrainingRun(folder, replace(request, queued_at=time.time()))
-    run.request.write(folder)
-    _supervise(run)
+    with CHANGING:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            raise RunError(f"there is a run {request.name} already; give another name") from None
+        try:
+            for number, source in enumerate(data):
+                _keep_sources(source, folder / SOURCES / str(number))
+            run = TrainingRun(folder, replace(request, queued_at=time.time()))
+            run.request.write(folder)
+            _supervise(run)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)  # or its name would be taken by a run that nobody sees
+            raise
     return run
 
 
 def resume(run: TrainingRun, needs: int = 0) -> None:
     """Go on where the last save stands, or from the start where nothing was saved. Raises RunError."""
-    if run.state.live or run.state is RunStatus.FINISHED:
-        raise RunError(f"{run.name} is {run.state}; only what was stopped or has failed can be gone on with")
-    check_disk(run.folder.parent, needs)
-    command = tuple(word for word in run.request.command if word != "--resume")
-    if run.saved_state.exists():
-        command += ("--resume",)
-    for name in (ENDED, BEGUN, PROCESS, STOP):
-        (run.folder / name).unlink(missing_ok=True)
-    again = TrainingRun(run.folder, replace(run.request, command=command, queued_at=time.time()))
-    again.request.write(run.folder)
-    _supervise(again)
+    with CHANGING:
+        if (state := run.state).live or state is RunStatus.FINISHED:
+            raise RunError(f"{run.name} is {state}; only what was stopped or has failed can be gone on with")
+        check_disk(run.folder.parent, needs)
+        command = tuple(word for word in run.request.command if word != "--resume")
+        if run.saved_state.exists():
+            command += ("--resume",)
+        for name in (ENDED, BEGUN, PROCESS, STOP):
+            (run.folder / name).unlink(missing_ok=True)
+        again = TrainingRun(run.folder, replace(run.request, command=command, queued_at=time.time()))
+        again.request.write(run.folder)
+        _supervise(again)
 
 
 def stop(run: TrainingRun) -> None:
@@ -88,11 +97,14 @@ def stop(run: TrainingRun) -> None:
 
 def delete(run: TrainingRun) -> None:
     """Erase its folder. Raises RunError where it is running, or what it made draws."""
-    if run.state.live:
-        raise RunError(f"{run.name} is {run.state}; stop it first")
-    if run.offered:
-        raise RunError(f"{run.name} draws for others; take it off first")
-    shutil.rmtree(run.folder)
+    with CHANGING:
+        if (state := run.state).live:
+            raise RunError(f"{run.name} is {state}; stop it first")
+        if run.offered:
+            raise RunError(f"{run.name} draws for others; take it off first")
+        erased = run.folder.with_name(f".{run.name}-{uuid4().hex}")  # which is no run, should it be erased in part
+        run.folder.rename(erased)
+    shutil.rmtree(erased, ignore_errors=True)
 
 
 def set_offered(run: TrainingRun, *, offered: bool) -> None:

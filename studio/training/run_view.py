@@ -21,7 +21,7 @@ from studio.training.curves import metric_name, metric_title, read_metrics, seco
 from studio.training.evaluations import last_values
 from studio.training.provenance import LearntAnnotation
 from studio.training.run_form import RunEstimate
-from studio.training.runs import RunStatus, TrainingRun, read_json
+from studio.training.runs import RunStatus, TrainingRun, killed_words, read_json
 
 SHOWN = 24  # annotations that a checkpoint learnt from
 NO_RUNS = '<p class="none">No run yet. Export a data set, choose it here, and press Start.</p>'
@@ -106,7 +106,8 @@ def _failure(run: TrainingRun) -> str:
     if run.state is not RunStatus.FAILED:
         return ""
     code = run.exit_code
-    why = "It ended without a word: it was killed, or the machine was started again." if code is None else ""
+    unsaid = "It ended without a word: it was killed, or the machine was started again."
+    why = unsaid if code is None else killed_words(code)
     last = "\n".join(run.last_lines())
     return f'<p class="export-error" role="alert">{why}</p><pre class="output">{escaped(last)}</pre>'
 

@@ -16,7 +16,10 @@ Everything is read from the folders, so that a run outlives whoever started it.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -156,7 +159,23 @@ class TrainingRun:
 
     def size(self) -> int:
         """Bytes on the disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(OSError):  # a run that saves moves its files meanwhile
+                    total += os.stat(Path(folder) / name).st_size
+        return total
+
+
+def killed_words(code: int | None) -> str:
+    """What a process's exit status says of how it was killed, as Python or a shell has it; empty where it was not."""
+    number = -code if code is not None and code < 0 else (code or 0) - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return ""
+    memory = ": the system ends so what needs more memory than there is" if name == "SIGKILL" else ""
+    return f"It was ended from outside by {name}{memory}."
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
