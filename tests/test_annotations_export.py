@@ -264,6 +264,23 @@ def test_a_value_that_no_column_holds_is_told_with_its_trajectory(store, tmp_pat
         export(store, "trajectory", tmp_path / "all")
 
 
+def test_of_two_exports_into_one_folder_at_once_one_is_made_whole_and_the_other_told(store, tmp_path):
+    trajectory, pictures = aha(0)
+    store.annotate(judged(store.save(trajectory, pictures, owner="v"), 2, "ann", verdict_right="yes", reason_rating=5))
+    told, out = [], tmp_path / "out"
+
+    def second(done: int, total: int) -> None:
+        if done and not told:
+            with pytest.raises(ExportError, match="another export is writing to .*out; wait for it") as refused:
+                export(store, "judge_sft", out)
+            told.append(refused)
+
+    manifest = export(store, "judge_sft", out, second)
+    assert told and read_manifest(out) == manifest
+    assert export(store, "judge_sft", out).rows == manifest.rows
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
 def test_a_failed_export_leaves_the_earlier_one(store, tmp_path):
     trajectory_id = save(store)
     correct(store, trajectory_id)

@@ -16,10 +16,13 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from annotations.errors import ExportError, NotFoundError, NothingToExportError, PictureError
 from annotations.export.annotated_trajectories import (
@@ -75,6 +78,41 @@ def export(
     made = KINDS[kind]
     _check_known(store, query)
     query = under_pseudonyms(store, query)
+    with _alone(out):
+        return _export(store, made, query, folder, out, on_progress, stopped)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One export writes to a folder at a time: two would share its unfinished parts. Raises ExportError."""
+    file = out.parent / f".{out.name}.lock"
+    lock = FileLock(file, timeout=0)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise ExportError(
+            f"another export is writing to {out}; wait for it, or choose another folder with --out"
+        ) from error
+    except OSError as error:
+        raise ExportError(f"cannot write to {out}: {error}; choose another folder with --out") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            file.unlink()  # while it is held: whoever opens it from now on makes a new one
+        lock.release()
+
+
+def _export(
+    store: Store,
+    made: ExportKind,
+    query: Query,
+    folder: Path,
+    out: Path,
+    on_progress: ProgressCallback,
+    stopped: Callable[[], bool],
+) -> Manifest:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         state = resumed(folder, _fingerprint(store, made, query))
