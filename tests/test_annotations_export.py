@@ -277,7 +277,7 @@ def test_of_two_exports_into_one_folder_at_once_one_is_made_whole_and_the_other_
 
     manifest = export(store, "judge_sft", out, second)
     assert told and read_manifest(out) == manifest
-    assert export(store, "judge_sft", out).rows == manifest.rows
+    assert export(store, "judge_sft", out).files == manifest.files
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
