@@ -38,9 +38,10 @@ def test_no_file_is_no_example(tmp_path: Path):
         assert fill_if_empty(store, tmp_path / "nothing.jsonl") == 0
 
 
-def test_the_shipped_examples_read_back_and_are_about_sixty():
+def test_the_shipped_examples_fill_a_store_and_are_about_sixty(tmp_path: Path):
     shipped = list(read(FILE))
-    assert 50 <= len(shipped) <= 80
+    with open_store(tmp_path / "data") as store:
+        assert 50 <= fill_if_empty(store) == len(shipped) <= 80
     for trajectory, pictures in shipped:
         assert {image.sha256 for image in trajectory.images} == set(pictures)
         assert trajectory.reflections

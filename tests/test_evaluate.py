@@ -88,6 +88,17 @@ def test_a_thought_that_cannot_be_read_is_not_followed(pictures):
     assert figures([one])["drawing follows thought"].value == 0.0
 
 
+def test_a_thought_after_a_draft_without_one_is_compared_with_the_drawing_after_it(pictures):
+    right, _, plan = pictures
+    elsewhere = read(render(sample_scene(random.Random(1), parse("two red apples"))))
+    both = judged("two red apples", (elsewhere, "no", ", they are elsewhere."), (right, "yes", "."), thought=plan)
+    first, *others = both.trajectory.segments
+    assert isinstance(first, Thought)
+    bare = replace(both, trajectory=replace(both.trajectory, segments=tuple(others)))
+    assert figures([bare])["drawing follows thought"].value == 1.0
+    assert figures([both])["drawing follows thought"].value < 1.0
+
+
 def test_nothing_to_count_is_none_and_prints_as_a_dash(pictures):
     right, _, plan = pictures
     found = figures([judged("two red apples", (right, "yes", "."), thought=plan)])

@@ -240,4 +240,5 @@ def exported(admin: Visitor) -> Answer:
 
 def annotate(store: Store, run: str) -> None:
     [index] = [i for i, segment in enumerate(store.trajectory(run).segments) if segment.kind == "reflection"]
-    store.annotate(Annotation(run, index, "bob", {"verdict_right": "yes", "reason_rating": 5}))
+    words = {"reason_rating": 1, "reason_correction": "it is there."}  # an untrained network's own may be no text
+    store.annotate(Annotation(run, index, "bob", {"verdict_right": "yes"} | words))

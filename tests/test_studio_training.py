@@ -294,7 +294,7 @@ def test_rates_curves_and_options_are_read_as_they_are(tmp_path):
 
 
 def test_every_curve_of_the_shipped_checkpoints_is_explained():
-    logs = [ROOT / "model/weights" / name / "log.jsonl" for name in ("sft", "embedded")]
+    logs = [ROOT / "model/weights" / name / "log.jsonl" for name in ("sft", "rl", "embedded")]
     names = {name for log in logs for name in curves_of(read_metrics(log))} - {"mended"}
     assert {"codes", "kl", "rehearsed_verdicts_right"} <= names
     assert [name for name in names if metric_description(name) is None] == []

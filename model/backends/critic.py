@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from model.backends.checkpoint.loading import SHIPPED, STAGES, default_device, dtype_of, name_of, path_of
+from model.backends.checkpoint.loading import SHIPPED, default_device, dtype_of, name_of, path_of
 from model.backends.checkpoint.opening_errors import why_not
 from model.backends.contract import Backend, CheckpointError, Domain, ServingOptions, UnavailableError, word_tokens
 from model.backends.event_writer import EventWriter
@@ -271,7 +271,7 @@ def open_critic(source: str | Path, *, device: str | None = None, dtype: str | N
     template = Path(dict(parse_qsl(query)).get("template", TEMPLATE))
     if query and template == TEMPLATE:
         raise CheckpointError(f"{source} as a critic has no option “{query}”; there is template=FILE")
-    if source in SHIPPED or source in STAGES or _model_type(source) in JANUS:
+    if source in SHIPPED or _model_type(source) in JANUS:
         return JanusCritic(open_backend(source, device=device, dtype=dtype))
     device = device or default_device()
     chosen = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))

@@ -13,7 +13,7 @@ from model.backends.contract import Backend
 from model.backends.request import Request, Task
 from model.evaluation.bootstrap import Figure, Mean, Proportion, auroc
 from model.evaluation.finished_rollouts import drawn_pictures
-from model.trajectory import Reflection, Sampling, Thought, Trajectory
+from model.trajectory import Image, Reflection, Sampling, Thought, Trajectory
 from model.world.edits import Edit, edited, sample_edit, touched, write_edit
 from model.world.language import Description, category_of, write
 from model.world.plan import read_plan
@@ -189,11 +189,22 @@ def _repaired(rollout: Judged) -> tuple[int, int]:
     return flagged and rollout.final, flagged
 
 
+def _planned(rollout: Judged) -> Iterator[tuple[Thought, Reading]]:
+    """Every thought with the drawing after it; a drawing may have none."""
+    thought, readings = None, iter(rollout.readings)
+    for segment in rollout.trajectory.segments:
+        if isinstance(segment, Thought):
+            thought = segment
+        elif isinstance(segment, Image) and (reading := next(readings, None)) is not None:
+            if thought is not None:
+                yield thought, reading
+            thought = None
+
+
 def objects_kept(rollout: Judged) -> list[bool]:
     """For every object of every thought: whether the drawing after it shows it where the thought says."""
     kept: list[bool] = []
-    thoughts = [s for s in rollout.trajectory.segments if isinstance(s, Thought)]
-    for thought, reading in zip(thoughts, rollout.readings, strict=False):
+    for thought, reading in _planned(rollout):
         try:
             planned = read_plan(thought.text).items
         except ValueError:

@@ -1,6 +1,6 @@
 """Learning curves of runs and bar charts of checkpoints.
 
-    python -m model.evaluation.plots model/weights/sft/log.jsonl model/weights/embedded/log.jsonl --out curves.png
+    python -m model.evaluation.plots model/weights/sft/log.jsonl model/weights/rl/log.jsonl --out curves.png
     python -m model.evaluate --compare sft rl --prompts 300 --json > results.json
     python -m model.evaluation.plots results.json --out bars.png
 

@@ -63,12 +63,12 @@ class DrawWidgets(NamedTuple):
     numbers_of: gr.Textbox
 
 
-EXAMPLES = (  # the first four are aha moments
-    DrawExample("two mushrooms below a yellow flower, two fish right of it", 496),
-    DrawExample("a yellow car and a flower", 20, thinks=False),
-    DrawExample("a yellow star left of a house", 14, thinks=False),
-    DrawExample("a purple cat and an orange key", 9, thinks=False),
-    DrawExample("a green tree left of a house, a yellow star above it", 4),
+EXAMPLES = (  # aha moments
+    DrawExample("two mushrooms below a yellow flower, two fish right of it", 8, thinks=False),
+    DrawExample("a yellow car and a flower", 5, thinks=False),
+    DrawExample("a yellow star left of a house", 11, thinks=False),
+    DrawExample("a purple cat and an orange key", 0, thinks=False),
+    DrawExample("two orange cats above three red flowers, a boat below them", 1036),
 )
 
 

@@ -54,9 +54,9 @@ EMBEDDED = WEIGHTS / "embedded"
 SHIPPED = {  # what they have learnt, in words
     "base": "draws, judges by chance",
     "sft": "fine-tuned to judge and to redraw",
-    "embedded": "fine-tuned, and then reinforced",
+    "rl": "fine-tuned, and then reinforced",
+    "embedded": "reinforced, and then fine-tuned on its own mistakes",
 }
-STAGES = {"rl": EMBEDDED}  # of its training, under another name than their folder's: the last one is what draws
 DTYPES = ("float32", "bfloat16", "float16")
 MOST_ADAPTERS = 8  # one on the other
 SHARD = 2_000_000_000  # bytes of a converted file
@@ -309,7 +309,7 @@ def path_of(source: str | Path, expected: str = "a Janus checkpoint") -> Path | 
     """A shipped checkpoint's folder for its name, that of a commit for an address of the Hub (`owner/name@revision`),
     else what was given. Raises CheckpointError, which says what was `expected`.
     """
-    shipped = STAGES.get(str(source), WEIGHTS / source)
+    shipped = WEIGHTS / source
     if shipped.is_dir() or not is_address(source):
         return shipped if shipped.is_dir() else source
     try:

@@ -293,8 +293,8 @@ def open_painter(
     device = device or default_device()
     chosen = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
     try:
-        shipped = WEIGHTS / source
-        place = str(shipped if shipped.is_dir() else source)
+        folder = next((each for each in (WEIGHTS / source, Path(source)) if each.is_dir()), None)
+        place = str(folder or diffusers.DiffusionPipeline.download(source))
         pipeline = diffusers.DiffusionPipeline.from_pretrained(place, dtype=chosen, **open_parts(place, chosen))
         if options.scheduler:
             kind = getattr(diffusers, options.scheduler, None)

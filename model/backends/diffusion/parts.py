@@ -17,11 +17,11 @@ from model.backends.contract import CheckpointError
 NAMED = 8  # missing tensors that an error tells of
 
 
-def open_parts(source: str, dtype: torch.dtype) -> dict[str, Any]:
-    """The networks that the model_index.json of a folder or Hub id names, by name: all that are classes of diffusers or
+def open_parts(folder: str, dtype: torch.dtype) -> dict[str, Any]:
+    """The networks that the model_index.json of a folder names, by name: all that are classes of diffusers or
     transformers. Raises CheckpointError for missing tensors; OSError and others of these libraries."""
-    index = diffusers.DiffusionPipeline.load_config(source)
-    return {name: _open_part(source, name, kind, dtype) for name, kind in _networks(index)}
+    index = diffusers.DiffusionPipeline.load_config(folder)
+    return {name: _open_part(folder, name, kind, dtype) for name, kind in _networks(index)}
 
 
 def _networks(index: dict[str, Any]) -> Iterator[tuple[str, type]]:
@@ -36,12 +36,12 @@ def _networks(index: dict[str, Any]) -> Iterator[tuple[str, type]]:
             yield name, found
 
 
-def _open_part(source: str, name: str, kind: Any, dtype: torch.dtype) -> Any:
+def _open_part(folder: str, name: str, kind: Any, dtype: torch.dtype) -> Any:
     key = "dtype" if issubclass(kind, transformers.PreTrainedModel) else "torch_dtype"
-    part, told = kind.from_pretrained(source, subfolder=name, output_loading_info=True, **{key: dtype})
+    part, told = kind.from_pretrained(folder, subfolder=name, output_loading_info=True, **{key: dtype})
     if missing := sorted(told["missing_keys"]):
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise CheckpointError(
-            f"{Path(source) / name} lacks {len(missing)} tensors: {', '.join(missing[:NAMED])}{more}; {AGAIN}"
+            f"{Path(folder) / name} lacks {len(missing)} tensors: {', '.join(missing[:NAMED])}{more}; {AGAIN}"
         )
     return part

@@ -106,13 +106,14 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
     if rng.random() < mix.other_request:
         return _redraw_steered(janus, rng, mix, description, scene)
     drafts, thinks = [], rng.random() < mix.thinking
+    thought_before = thinks and not _drafted_without(rng, mix)
     for _ in range(1 + (rng.random() < mix.drafts)):
         codes = None
         while codes is None:  # a cell of shuffled pixels has no code of its own
             wrong = _spoilt(rng, mix, description, scene)
             codes = patch_codes(wrong)
         seen, slipped = read(wrong), rng.random() < mix.unplanned_defects
-        thought = _plan(description, scene.items if slipped else seen.shapes()) if thinks else None
+        thought = _plan(description, scene.items if slipped else seen.shapes()) if thought_before else None
         drafts.append(_draft(janus, reflect(rng, description, wrong), codes, seen, thought))
         anew = thinks and _plans_anew(rng, mix)
         scene = sample_scene(rng, description) if anew else repair_scene(rng, description, seen, first=mix.first_place)
@@ -122,6 +123,10 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
 
 def _plans_anew(rng: random.Random, mix: TaskMixture) -> bool:
     return mix.anew > 0 and rng.random() < mix.anew
+
+
+def _drafted_without(rng: random.Random, mix: TaskMixture) -> bool:
+    return mix.first_without > 0 and rng.random() < mix.first_without
 
 
 def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought: str | None) -> JudgedDraft:
@@ -153,7 +158,8 @@ def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[P
         scene = _repaired_in_order(own) if mix.first_place else repair_scene(rng, description, reading)
     before = thought = None
     if thinks:  # its own thought may have planned what cannot be drawn, two at one place
-        before, thought = own.thought or _plan(description, reading.shapes()), _plan(description, scene.items)
+        before = None if _drafted_without(rng, mix) else own.thought or _plan(description, reading.shapes())
+        thought = _plan(description, scene.items)
     seen = _draft(janus, reflect(rng, description, own.image), own.codes, reading, before)
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
 
