@@ -45,16 +45,20 @@ def test_a_mixture_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name:
         assert getattr(mix, task) < 0.1 or task in tasks
 
 
-@pytest.mark.parametrize(("thinking", "first_without"), [(0, 0), (1, 0), (1, 1)])
-def test_a_redraw_sequence_reads_token_by_token_as_a_drawing_does(tiny: Janus, thinking: float, first_without: float):
+@pytest.mark.parametrize(("thinking", "drafts_without_thought"), [(0, 0), (1, 0), (1, 1)])
+def test_a_redraw_sequence_reads_token_by_token_as_a_drawing_does(
+    tiny: Janus, thinking: float, drafts_without_thought: float
+):
     """What comes before the revision: the earlier thought too, where there is one."""
-    mixture = TaskMixture(redraw=1, thinking=thinking, condition_dropout=0, drafts=0.5, first_without=first_without)
+    mixture = TaskMixture(
+        redraw=1, thinking=thinking, condition_dropout=0, drafts=0.5, drafts_without_thought=drafts_without_thought
+    )
     stream = world_sequences(tiny, random.Random(5), mixture)
     for _, sequence in (next(stream) for _ in range(20)):
         trajectory, pictures = as_drawn(tiny, sequence)
         thoughts = sum(isinstance(segment, Thought) for segment in trajectory.segments)
-        steered = thinking and first_without and thoughts == len(trajectory.images)  # a person's other request
-        assert steered or thoughts == (1 if first_without else thinking * len(trajectory.images))
+        steered = thinking and drafts_without_thought and thoughts == len(trajectory.images)  # a person's other request
+        assert steered or thoughts == (1 if drafts_without_thought else thinking * len(trajectory.images))
         drawn, _ = trajectory_sequences(tiny, trajectory, pictures)
         assert tokens_of(sequence.pieces) == tokens_of(drawn.pieces)
 

@@ -45,7 +45,9 @@ class TaskMixture:
     other_request: float = 0.2  # share of redraw sequences whose reason is a person's, who wants something else
     first_place: bool = False  # what a redraw changes goes to the first valid place, instead of one by lot
     anew: float = 0.0  # share of redraws after a thought that plan the prompt anew, instead of near to the last draft
-    first_without: float = 0.0  # share of redraws after a thought whose drafts had none, as where a plan follows a no
+    drafts_without_thought: float = (
+        0.0  # share of redraws after a thought whose drafts had none, as where a plan follows a no
+    )
     on_policy: float = 0.5  # share of judge and redraw sequences on a model's own drafts, where there are any
     stages: tuple[CurriculumStage, ...] = ()  # of judge sequences
     stage_share: float = 1.0  # share of judge sequences of a stage, where there are any
@@ -123,7 +125,7 @@ MIXTURES = {
         relation_defects=0.5,
         first_place=True,
         anew=1.0,
-        first_without=0.5,
+        drafts_without_thought=0.5,
         on_policy=0.7,
     ),
     # Beside reinforcement learning: what it meets too rarely to keep.

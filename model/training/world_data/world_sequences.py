@@ -106,7 +106,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
     if rng.random() < mix.other_request:
         return _redraw_steered(janus, rng, mix, description, scene)
     drafts, thinks = [], rng.random() < mix.thinking
-    thought_before = thinks and not _drafted_without(rng, mix)
+    thought_before = thinks and not _by_chance(rng, mix.drafts_without_thought)
     for _ in range(1 + (rng.random() < mix.drafts)):
         codes = None
         while codes is None:  # a cell of shuffled pixels has no code of its own
@@ -115,18 +115,15 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
         seen, slipped = read(wrong), rng.random() < mix.unplanned_defects
         thought = _plan(description, scene.items if slipped else seen.shapes()) if thought_before else None
         drafts.append(_draft(janus, reflect(rng, description, wrong), codes, seen, thought))
-        anew = thinks and _plans_anew(rng, mix)
+        anew = thinks and _by_chance(rng, mix.anew)
         scene = sample_scene(rng, description) if anew else repair_scene(rng, description, seen, first=mix.first_place)
     thought = _plan(description, scene.items) if thinks else None
     return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
 
 
-def _plans_anew(rng: random.Random, mix: TaskMixture) -> bool:
-    return mix.anew > 0 and rng.random() < mix.anew
-
-
-def _drafted_without(rng: random.Random, mix: TaskMixture) -> bool:
-    return mix.first_without > 0 and rng.random() < mix.first_without
+def _by_chance(rng: random.Random, share: float) -> bool:
+    """True in a share of cases; a share of 0 leaves the generator as it is, and so the sequences of other mixtures."""
+    return share > 0 and rng.random() < share
 
 
 def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought: str | None) -> JudgedDraft:
@@ -152,13 +149,15 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
 def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
     own = rng.choice(wrong)
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
-    if thinks and _plans_anew(rng, mix):
+    if thinks and _by_chance(rng, mix.anew):
         scene = sample_scene(rng, description)
     else:
         scene = _repaired_in_order(own) if mix.first_place else repair_scene(rng, description, reading)
     before = thought = None
     if thinks:  # its own thought may have planned what cannot be drawn, two at one place
-        before = None if _drafted_without(rng, mix) else own.thought or _plan(description, reading.shapes())
+        before = (
+            None if _by_chance(rng, mix.drafts_without_thought) else own.thought or _plan(description, reading.shapes())
+        )
         thought = _plan(description, scene.items)
     seen = _draft(janus, reflect(rng, description, own.image), own.codes, reading, before)
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
