@@ -45,9 +45,7 @@ class TaskMixture:
     other_request: float = 0.2  # share of redraw sequences whose reason is a person's, who wants something else
     first_place: bool = False  # what a redraw changes goes to the first valid place, instead of one by lot
     anew: float = 0.0  # share of redraws after a thought that plan the prompt anew, instead of near to the last draft
-    drafts_without_thought: float = (
-        0.0  # share of redraws after a thought whose drafts had none, as where a plan follows a no
-    )
+    drafts_without_thought: float = 0.0  # share of redraws after a thought whose drafts had none: a plan after a no
     on_policy: float = 0.5  # share of judge and redraw sequences on a model's own drafts, where there are any
     stages: tuple[CurriculumStage, ...] = ()  # of judge sequences
     stage_share: float = 1.0  # share of judge sequences of a stage, where there are any
