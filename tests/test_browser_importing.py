@@ -28,7 +28,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def begin(page: Page, file: Path) -> None:
     page.locator("#project-add input[type=file]").first.set_input_files(file)
-    expect(page.locator("#project-add")).to_contain_text(file.name)
+    expect(page.get_by_role("cell", name=file.name)).to_be_visible()
     page.click("#project-import")
 
 
@@ -53,8 +53,9 @@ def test_an_import_tells_how_far_it_is_is_stopped_leaves_nothing_and_is_begun_ag
     expect(note).to_contain_text("was stopped; nothing of it is kept")
     assert seen(server) == before
     page.set_viewport_size(TELEPHONE)
-    write_rows(file, FEWER)
-    begin(page, file)
+    fewer = tmp_path / "fewer.jsonl"
+    write_rows(fewer, FEWER)
+    begin(page, fewer)
     expect(note).to_contain_text(re.compile("Checking|Storing"))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     expect(page.locator("#project-report")).to_contain_text(f"{FEWER:,}")

@@ -193,10 +193,8 @@ def test_what_is_typed_while_an_answer_is_sent_is_said_of_the_next(page, server)
     first, words = token(page).input_value(), "three, not two"
     agree, _ = keys_of(page)
     page.evaluate(PRESS, [agree, ["4", "Digit4"]])
-    page.evaluate(PRESS, [SUBMIT])
-    page.wait_for_timeout(40)
     # Of the one drawing the model said no and yes, so that the same key disagrees with what comes next.
-    page.evaluate(PRESS, [["5", "Digit5"], agree, ["c", "KeyC"], *([letter, ""] for letter in words)])
+    page.evaluate(PRESS, [SUBMIT, ["5", "Digit5"], agree, ["c", "KeyC"], *([letter, ""] for letter in words)])
     expect(page.locator("[data-question=verdict_right] input[value=no]")).to_be_checked()
     chosen(page, "reason_rating", 4).to_be_checked()
     assert token(page).input_value() != first
