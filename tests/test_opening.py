@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,6 +111,15 @@ def test_tensors_that_are_not_just_the_networks_are_named(copied: Path, change: 
         ("vision_config", "image_size", "64", "vision_config.image_size: got '64', wanted one number"),
         ("vision_config", "num_attention_heads", 5, "wanted a divisor of 32"),
         ("text_config", "hidden_size", "64", "hidden_size"),
+        (
+            "text_config",
+            "num_hidden_layers",
+            10**9,
+            "got 1000000000, wanted a number from 1 to 1000",
+        ),
+        ("text_config", "rope_parameters", {"rope_theta": "1e4"}, "rope_theta: got 1e4, wanted a number above 0"),
+        ("text_config", "hidden_act", "none", "text_config.hidden_act: got none, wanted an activation"),
+        ("vision_config", "image_size", 2**40, "image_size: got 1099511627776, wanted a number from 1 to 8192"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(copied: Path, part: str, entry: str, value: object, said: str):
@@ -171,8 +181,11 @@ def test_a_tokenizer_without_janus_s_tokens_is_refused(layout: str, request: pyt
     ("name", "text", "said"),
     [
         ("config.json", "{", "config.json is not JSON"),
+        ("config.json", "[" * 100_000, "config.json is not JSON"),
         ("tokenizer.json", "{}", "tokenizer.json is no tokenizer"),
         ("processor_config.json", "[", "processor_config.json is not JSON"),
+        ("processor_config.json", '{"image_processor": {"image_mean": "x"}}', "processor_config.json: image_mean"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": [1]}', "added_tokens_decoder: got [1], wanted tokens by"),
         ("generation_config.json", "[]", "generation_config.json: got a JSON list"),
         ("generation_config.json", '{"temperature": "hot"}', "temperature"),
         ("generation_config.json", '{"guidance_scale": -1.0}', "guidance_scale: got -1.0, wanted a number from 0 to"),
@@ -205,6 +218,12 @@ def test_a_broken_index_of_weights_is_named(copied: Path, text: str, said: str):
 def test_whether_it_thinks_is_true_or_false(copied: Path):
     changed(copied / "config.json", lambda config: config.update(thinks="false"))
     assert "thinks: got 'false', wanted true or false" in refusal(copied)
+
+
+@pytest.mark.parametrize("given", [None, [1]])
+def test_a_layout_without_its_language_config_is_refused(original: Path, given: object):
+    changed(original / "config.json", lambda config: config.update(language_config=given))
+    assert f"language_config: got {given}, wanted an object with the sizes" in refusal(original)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn, torch.complex64], ids=str)
@@ -246,11 +265,34 @@ def test_a_tokenizer_whose_yes_and_no_end_in_the_same_token_is_refused(copied: P
     assert "tokenizer.json: “Yes” and “No” end in the same token, so no verdict can be read" in refusal(copied)
 
 
+class Runs:
+    """What would be called by whoever unpickles it."""
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("ran"),))
+
+
+def test_a_pickle_runs_nothing_and_may_be_of_an_old_torch(tiny: Janus, copied: Path, monkeypatch):
+    monkeypatch.chdir(copied)
+    (copied / "model.safetensors").unlink()
+    for saved in ({"a": Runs()}, {"a": 1}):
+        (copied / "pytorch_model.bin").write_bytes(pickle.dumps(saved))
+        assert "pytorch_model.bin holds something else than tensors by name" in refusal(copied)
+    torch.save({"a": Runs()}, copied / "pytorch_model.bin")
+    assert "what would run code is not read; download it again, or save the network's state dict" in refusal(copied)
+    assert not (copied / "ran").exists()
+    torch.save(tiny.network.state_dict(), copied / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert open_checkpoint(copied).network.num_parameters() == tiny.network.num_parameters()
+
+
 def test_a_pickle_without_tensors_by_name_is_refused(tmp_path: Path):
     for saved, said in (
         ([1], "holds a list"),
         ({"lr": 0.1}, "lr: got a float"),
         ({"module": {"a": 1}}, "got a int"),
+        ({"a": torch.eye(2).to_sparse()}, "a: got a sparse_coo tensor, wanted a dense tensor by its name"),
+        ({"a": torch.empty(2, device="meta")}, "a: got a tensor without values"),
+        ({3: torch.eye(2)}, "3: got a strided tensor, wanted a dense tensor by its name"),
     ):
         with pytest.raises(LayoutError, match=said):
             unwrapped(saved, tmp_path / "pytorch_model.bin")

@@ -15,13 +15,17 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import JanusConfig, JanusForConditionalGeneration, PreTrainedTokenizerBase
+from transformers.activations import ACT2FN
 from transformers.utils import cached_file
 
 from model.backends.contract import CheckpointError
+from model.examples import is_number
 from model.templates import NO, SPECIAL_TOKENS, YES
 
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")  # whose angles do not depend on how long a sequence has become
 GROUPS = 32  # of channels that the codec normalises together
+MOST = 2**31 - 1  # of any size in a config
+MOST_OF = {"num_hidden_layers": 1000, "depth": 1000, "num_res_blocks": 1000, "image_size": 8192}
 SAMPLE = 4096  # values of a tensor that a fingerprint is made of
 AGAIN = "download it again, or take it from the checkpoint that it was trained from"
 
@@ -45,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Raises CheckpointError for what is no JSON object."""
     try:
         value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}; {AGAIN}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: got a JSON {type(value).__name__}, wanted an object; {AGAIN}")
@@ -71,6 +75,8 @@ def check_tokenizer_file(path: Path) -> None:
         raise CheckpointError(f"{path} is no tokenizer: {error}; {AGAIN}") from error
     config = path.with_name("tokenizer_config.json")
     declared = read_json(config).get("added_tokens_decoder") if config.is_file() else None
+    if declared is not None and not (isinstance(declared, dict) and all(map(str.isdecimal, declared))):
+        raise CheckpointError(f"{config}: added_tokens_decoder: got {declared!r:.60}, wanted tokens by id; {AGAIN}")
     known = {entry.get("content") for entry in (declared or {}).values() if isinstance(entry, dict)}
     if missing := [token for token in SPECIAL_TOKENS if own.token_to_id(token) is None and token not in known]:
         raise CheckpointError(f"{path} lacks Janus's tokens {', '.join(missing)}; {AGAIN}")
@@ -137,8 +143,9 @@ def _disagreements(config: JanusConfig, last_token: int) -> Iterator[tuple[str, 
         yield "text_config.model_type", text.model_type, "llama"
     for part, sizes in (("text_config", text), ("vision_config", eye), ("vq_config", codec)):
         for name in _POSITIVE[part]:
-            if not (isinstance(value := getattr(sizes, name, None), int) and value > 0):
-                yield f"{part}.{name}", value, "a number from 1 on"
+            most = MOST_OF.get(name, MOST)
+            if not (isinstance(value := getattr(sizes, name, None), int) and 0 < value <= most):
+                yield f"{part}.{name}", value, f"a number from 1 to {most}"
     if last_token >= text.vocab_size:
         yield "text_config.vocab_size", text.vocab_size, f"at least {last_token + 1}, the tokens of tokenizer.json"
     yield from _attention(config)
@@ -147,6 +154,12 @@ def _disagreements(config: JanusConfig, last_token: int) -> Iterator[tuple[str, 
         yield "text_config.rope_parameters.rope_type", kind, f"one that is implemented: {', '.join(ROPE_TYPES)}"
     if (share := rope.get("partial_rotary_factor")) not in (None, 1):
         yield "text_config.rope_parameters.partial_rotary_factor", share, "1, as heads turn whole"
+    for name in ("rope_theta", "factor"):
+        if name in rope and not (is_number(rope[name]) and rope[name] > 0):
+            yield f"text_config.rope_parameters.{name}", rope[name], "a number above 0"
+    for part, sizes in (("text_config", text), ("vision_config", eye)):
+        if sizes.hidden_act not in ACT2FN:
+            yield f"{part}.hidden_act", sizes.hidden_act, "an activation that transformers has, such as silu or gelu"
     for part, sizes in (("vision_config", eye), ("vq_config", codec)):
         if sizes.projection_dim != text.hidden_size:
             yield f"{part}.projection_dim", sizes.projection_dim, f"{text.hidden_size}, text_config.hidden_size"

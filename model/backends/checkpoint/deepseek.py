@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,6 +27,7 @@ from transformers import (
 )
 
 from model.backends.checkpoint.checks import Placed, check_dtypes, check_tensors, one_side, read_json
+from model.backends.contract import CheckpointError
 
 LAYOUT = "multi_modality"
 HEAD, HEAD_SO400M = 64, 72  # widths of an attention head of the eye: SigLIP's base and large sizes, and its so400m
@@ -147,9 +149,14 @@ def opened(path: Path) -> Iterator[Shard]:
             with safe_open(path, framework="pt") as file:
                 yield Shard(list(file.keys()), lambda name: tuple(file.get_slice(name).get_shape()), file.get_tensor)
         else:
-            held = unwrapped(torch.load(path, map_location="cpu", mmap=True, weights_only=True), path)
+            mapped = is_zipfile(path)  # not what torch wrote before 1.6
+            held = unwrapped(torch.load(path, map_location="cpu", mmap=mapped, weights_only=True), path)
             yield Shard(list(held), lambda name: tuple(held[name].shape), held.__getitem__)
-    except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
+    except UnpicklingError as error:
+        what = "holds something else than tensors by name, or is cut short; what would run code is not read"
+        advice = "save the network's state dict alone, as safetensors"
+        raise LayoutError(f"{path.name} {what}; download it again, or {advice}") from error
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LayoutError(f"{path.name} cannot be read, it may be cut short: {reason}; download it again") from error
 
@@ -165,11 +172,12 @@ def unwrapped(saved: object, path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(saved, dict):
         raise LayoutError(f"{path.name} holds a {type(saved).__name__}, wanted tensors by name; save a state dict")
     for name, each in saved.items():
-        if not isinstance(each, torch.Tensor):
-            kind = type(each).__name__
-            raise LayoutError(
-                f"{path.name}: {name}: got a {kind}, wanted a tensor; save the network's state dict alone"
-            )
+        kind = type(each).__name__
+        if isinstance(each, torch.Tensor):
+            kind = "tensor without values" if each.is_meta else f"{each.layout} tensor".removeprefix("torch.")
+        if kind != "strided tensor" or not isinstance(name, str):
+            expected = "a dense tensor by its name"
+            raise LayoutError(f"{path.name}: {name}: got a {kind}, wanted {expected}; save the state dict alone")
     return {PREFIXES.sub("", name): each for name, each in saved.items()}
 
 
@@ -262,7 +270,9 @@ def config_of(folder: Path, image_token_id: int) -> JanusConfig:
         return _config(own, known, image_token_id)
     except KeyError as error:
         raise LayoutError(f"{folder} holds no tensor {error}, so it is no whole Janus checkpoint") from error
-    except (IndexError, ZeroDivisionError) as error:
+    except (LayoutError, CheckpointError):
+        raise
+    except (IndexError, ZeroDivisionError, ValueError) as error:
         raise LayoutError(f"{folder} holds tensors of other dimensions than Janus's: {error}") from error
 
 
@@ -280,7 +290,11 @@ def _config(own: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id: 
     levels = count(r"gen_vision_model\.encoder\.conv_blocks\.(\d+)\.")
     outs = [known[f"{codec}encoder.conv_blocks.{level}.res.0.conv1.weight"][0] for level in range(levels)]
     codebook, code_width = known[f"{codec}quantize.embedding.weight"]
-    language = {key: value for key, value in own.get("language_config", {}).items() if key not in _NOT_SIZES}
+    language = own.get("language_config")
+    if not isinstance(language, Mapping):
+        expected = "an object with the sizes of the language model that are no tensor's, such as num_attention_heads"
+        raise LayoutError(f"config.json: language_config: got {language!r:.60}, wanted {expected}; download it again")
+    language = {key: value for key, value in language.items() if key not in _NOT_SIZES}
     return JanusConfig(
         text_config=LlamaConfig(
             **language

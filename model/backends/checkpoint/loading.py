@@ -28,6 +28,7 @@ from transformers.image_utils import SizeDict
 
 from model.backends.checkpoint.adapter_folder import AdapterFolder, is_adapter, read_adapter
 from model.backends.checkpoint.checks import (
+    AGAIN,
     check_config,
     check_dtypes,
     check_tokenizer,
@@ -180,6 +181,9 @@ def image_processor(source: str | Path) -> JanusImageProcessorPil:
         return JanusImageProcessorPil.from_pretrained(source)
     except OSError:
         return JanusImageProcessorPil(image_mean=HALF, image_std=HALF)
+    except (TypeError, ValueError) as error:
+        where = f"{source}: preprocessor_config.json or processor_config.json"
+        raise CheckpointError(f"{where}: image_mean or another entry is none of Janus's: {error}; {AGAIN}") from error
 
 
 def unstacked(source: str | Path) -> tuple[str | Path, list[AdapterFolder]]:
