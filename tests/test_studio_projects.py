@@ -32,7 +32,7 @@ from studio.inference.generator import Generator
 from studio.projects import item_sources
 from studio.projects.page import ProjectForm, ProjectsHandlers, identity
 from studio.projects.project_page import FORMAT_NAMES, NOBODY, ProjectHandlers, ProjectView
-from studio.projects.question_editor import QuestionEditorView, QuestionHandlers
+from studio.projects.question_editor import QuestionEditorView, QuestionFields, QuestionHandlers
 from studio.projects.removal_section import RemovalHandlers
 from studio.settings import Mode, Settings
 
@@ -354,7 +354,7 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
         lambda: list(handlers.add_prompts(visit(), "reflections", "two cars", ["tiny"], 1, quiet)),
         lambda: handlers.questions.choose("reflections", None, visit()),
         lambda: handlers.questions.preview(visit(), "reflections", None, "Which?", *ABOUT_IT),
-        lambda: handlers.questions.keep(visit(), "reflections", None, "Which?", *ABOUT_IT),
+        lambda: handlers.questions.keep(visit(), "reflections", None, None, "Which?", *ABOUT_IT),
         lambda: handlers.questions.refresh("reflections", visit()),
         lambda: handlers.questions.move("reflections", "verdict_right", 1, visit()),
         lambda: handlers.questions.remove("reflections", "verdict_right", visit()),
@@ -408,7 +408,7 @@ def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answ
     asked = [question for thing in sheet["things"] for question in thing["questions"]]
     assert note == "" and "How lively is it?" in [question["title"] for question in asked]
     assert len(store.project(RICH.id).questions) == len(names)  # nothing is stored by a preview
-    view = editor.keep(request, RICH.id, "", "How lively is it?", *ABOUT_IT)
+    view = editor.keep(request, RICH.id, "", None, "How lively is it?", *ABOUT_IT)
     assert store.project(RICH.id).questions[-1].name == "how_lively_is_it" == view.chosen["value"]
     first = [question["title"] for question in view.sheet["things"][0]["questions"]]
     assert [title for title, _ in view.chosen["choices"]][: len(first)] == first and first[-1] == "How lively is it?"
@@ -422,17 +422,34 @@ def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answ
     assert "People have answered" in refused.note
     assert (
         "People have answered"
-        in editor.keep(request, RICH.id, "how_lively_is_it", "How lively?", "", "image", "text", "", 1, 5, False).note
+        in editor.keep(request, RICH.id, "how_lively_is_it", None, "How lively?", "", "image", "text", "", 1, 5, 0).note
     )
     editor.remove(RICH.id, "tags", request)
     assert "tags" not in [question.name for question in store.project(RICH.id).questions]
-    facts = editor.keep(request, RICH.id, "", "What holds?", "", "image", "facts", "", 1, 5, True)
+    facts = editor.keep(request, RICH.id, "", None, "What holds?", "", "image", "facts", "", 1, 5, True)
     asked = [question for thing in facts.sheet["things"] for question in thing["questions"]]
     assert [q["choices"] for q in asked if q["form"] == "facts"][0][0] == ["two apples", "two apples"]
     assert (
         "wanted at least two"
         in editor.preview(request, RICH.id, "", "Which?", "", "image", "choice", "one", 1, 5, False)[1]
     )
+
+
+def test_what_two_admins_change_of_a_question_at_the_same_time_is_told_to_the_second(store, handlers):
+    store.create_project(RICH)
+    editor, name = handlers.questions, RICH.questions[0].name
+    asked = lambda: store.project(RICH.id).questions  # noqa: E731
+    fields = [*QuestionFields.of(asked()[0])]
+    shown = editor.choose(RICH.id, name, visit()).read  # on both pages
+    first = editor.keep(visit(), RICH.id, name, shown, "One's words", *fields[1:])
+    assert "Stored" in first.note and asked()[0].title == "One's words"
+    assert (
+        "changed or removed by somebody else" in editor.keep(visit(), RICH.id, name, shown, "Other", *fields[1:]).note
+    )
+    assert asked()[0].title == "One's words"
+    editor.remove(RICH.id, name, visit())
+    told = editor.keep(visit(), RICH.id, name, first.read, "Again", *fields[1:]).note
+    assert "changed or removed by somebody else" in told and len(asked()) == len(RICH.questions) - 1
 
 
 def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(store, handlers, list_handlers):

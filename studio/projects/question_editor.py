@@ -97,6 +97,7 @@ class QuestionEditorView(NamedTuple):
     lowest: Any
     highest: Any
     required: Any
+    read: Any  # the chosen question as it is shown, a dict; None for a new one
     sheet: Any
     note: Any
 
@@ -139,9 +140,14 @@ class QuestionHandlers(PageHandlers):
         sheet = self._sheet(self._project(project_id, request))
         return sheet, NO_DRAWING if sheet is None else ""
 
-    def keep(self, request: gr.Request, project_id: str, name: str | None, *given: Any) -> QuestionEditorView:
-        """Store the question: a new one last, any other in its place."""
+    def keep(
+        self, request: gr.Request, project_id: str, name: str | None, shown: dict[str, Any] | None, *given: Any
+    ) -> QuestionEditorView:
+        """Store the question: a new one last, any other in its place, unless it is not as it was `shown` any more."""
         read = self._project(project_id, request)
+        if shown is not None and shown not in [question.to_dict() for question in read.questions]:
+            words = f"“{shown['title']}” was changed or removed by somebody else meanwhile, and yours is not stored."
+            return stay(QuestionEditorView, f"{words} Load the page again and choose it, to see what it says now.")
         try:
             project, name = self._changed(read, name, QuestionFields(*given))
         except AnnotationsError as error:
@@ -203,7 +209,8 @@ class QuestionHandlers(PageHandlers):
         values = values._replace(**{at: gr.update(value=getattr(values, at)) | update for at, update in updates})
         chosen = gr.update(choices=menu, value=question.name if question else "")
         sheet = self._sheet(project)
-        return QuestionEditorView(chosen, *values, sheet, NO_DRAWING if sheet is None else "")
+        read = question and question.to_dict()
+        return QuestionEditorView(chosen, *values, read, sheet, NO_DRAWING if sheet is None else "")
 
     def _sheet(self, project: Project) -> Any:
         """The questions with the first item; None where there is none."""
@@ -244,10 +251,11 @@ def question_section(handlers: QuestionHandlers, project: gr.State) -> tuple[gr.
         with gr.Column(scale=3, min_width=320, elem_id="project-preview"):
             gr.HTML('<p class="eyebrow">As annotators see it</p>', **PLAIN)
             sheet = sheet_component("question-preview")
-    view = [*QuestionEditorView(chosen, *values, sheet, note)]
+    read = gr.State()
+    view = [*QuestionEditorView(chosen, *values, read, sheet, note)]
     at = [project, chosen]
     chosen.input(handlers.choose, at, view, **QUICK)
-    keep.click(handlers.keep, [*at, *values], view, **QUICK)
+    keep.click(handlers.keep, [*at, read, *values], view, **QUICK)
     up.click(handlers.move, [*at, gr.State(-1)], view, **QUICK)
     down.click(handlers.move, [*at, gr.State(1)], view, **QUICK)
     remove.click(handlers.remove, at, view, **QUICK)
