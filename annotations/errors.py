@@ -4,6 +4,7 @@ AnnotationsError
 ├── NotFoundError           no such trajectory, picture or annotation, or it is hidden
 ├── TrajectoryError         a trajectory that cannot be stored
 ├── PictureError            not a PNG, or not the one its name promises
+│   └── UnwrittenError      … or it could not be written: no room, or its storage is away
 ├── AnswerError             an answer that does not fit its question
 ├── ConflictError           an id or a key that already stands for something else
 ├── ProjectError            a project, or an item of one, that cannot be as it is wanted
@@ -38,7 +39,11 @@ class TrajectoryError(AnnotationsError):
 
 
 class PictureError(AnnotationsError):
-    """Bytes that are no PNG, or not those their hash promises, or that could not be written."""
+    """Bytes that are no PNG, or not those their hash promises."""
+
+
+class UnwrittenError(PictureError):
+    """A picture could not be written: there is no room, or its storage is away; it may be tried again."""
 
 
 class AnswerError(AnnotationsError):

@@ -1,4 +1,4 @@
-"""A drawing that ends while the database is away is stored once it is back."""
+"""A drawing that ends while the database is away, or where there is no room, is stored later."""
 
 import time
 from pathlib import Path
@@ -58,6 +58,18 @@ def test_a_drawing_that_ends_while_the_database_is_away_is_told_and_stored_later
     assert isinstance(events[-1], TrajectoryFinished)
     assert [row.owner for row in stored(store, 1)] == ["ada"]
     assert store.trajectory(events[0].trajectory_id) == fold(events)
+
+
+def test_a_drawing_that_ends_where_there_is_no_room_for_pictures_is_stored_later(tiny: Janus, store: Store):
+    folder = store.database.directory / "images"
+    folder.rmdir() if folder.exists() else None
+    folder.write_text("a file where the folder should be")
+    events = Generator(JanusBackend(tiny), store).stream("two birds", 1, 1, owner="ada")
+    with pytest.raises(StoredLater, match="Pictures cannot be written just now; your drawing is kept"):
+        list(events)
+    assert not store.trajectories()
+    folder.unlink()
+    assert [row.owner for row in stored(store, 1)] == ["ada"]
 
 
 def test_who_draws_meanwhile_sees_the_drawing_whole_and_a_word_without_address(tiny: Janus, store: Store):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotations.errors import NotFoundError, PictureError
+from annotations.errors import NotFoundError, PictureError, UnwrittenError
 from model.atomic_files import sync, write_whole
 from model.images import PictureFileError, decode
 
@@ -63,7 +63,7 @@ def write(folder: Path, png: bytes) -> PngFile:
         else:
             sync(path.parent)  # a concurrent `put_all` may not have done so yet
     except OSError as error:
-        raise PictureError(
+        raise UnwrittenError(
             f"picture {described.sha256[:12]}… could not be written ({error.strerror}); look at the disk"
         ) from error
     return described
@@ -82,7 +82,7 @@ def put_all(folder: Path, pngs: Mapping[str, bytes]) -> None:
         for changed in folders:
             sync(changed)
     except OSError as error:
-        raise PictureError(f"pictures could not be written to {folder}: {error}; look at the disk") from error
+        raise UnwrittenError(f"pictures could not be written to {folder}: {error}; look at the disk") from error
 
 
 def read(folder: Path, sha256: str) -> bytes:

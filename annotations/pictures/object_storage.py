@@ -14,7 +14,7 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from annotations.errors import NotFoundError, PictureError
+from annotations.errors import NotFoundError, PictureError, UnwrittenError
 from annotations.pictures import images
 from annotations.pictures.images import PngFile
 from model.atomic_files import write_whole
@@ -87,7 +87,7 @@ class ObjectStorage:
                 self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
                 self._files.pipe_file(path, png)
         except OSError as error:
-            raise PictureError(
+            raise UnwrittenError(
                 f"picture {sha256[:12]}… could not be stored: {error}; look whether the object store can be reached"
             ) from error
         self._keep(sha256, png)

@@ -1,6 +1,6 @@
-"""Finished trajectories kept in memory while the database is unavailable.
+"""Finished trajectories kept in memory while the database, or the storage of pictures, is unavailable.
 
-Bounded in number and time, since a database may stay away; knows the store, no pages and no networks.
+Bounded in number and time, since either may stay away; knows the store, no pages and no networks.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from annotations.errors import AwayError, DatabaseError
+from annotations.errors import AwayError, DatabaseError, UnwrittenError
 from annotations.store.store import Store
 from model.trajectory import Trajectory
 
@@ -20,6 +20,8 @@ MOST = 100  # trajectories that wait
 LONGEST = 600.0  # seconds that one waits
 FIRST_PAUSE, LAST_PAUSE = 1.0, 30.0  # seconds between two tries; each pause is twice the one before
 KEPT = "The database is away; your drawing is kept and will be in the gallery when it is back."
+KEPT_UNWRITTEN = "Pictures cannot be written just now; your drawing is kept and will be in the gallery once they can."
+UNAVAILABLE = (DatabaseError, UnwrittenError)  # what may be over later
 
 
 class StoredLater(AwayError):
@@ -46,13 +48,13 @@ class RetryQueue:
         self._running = False
 
     def save(self, trajectory: Trajectory, pictures: Mapping[str, bytes], owner: str) -> None:
-        """Save now, or queue it and raise StoredLater; raises DatabaseError where the queue is full."""
+        """Save now, or queue it and raise StoredLater; raises one of UNAVAILABLE where the queue is full."""
         try:
             self._store.save(trajectory, pictures, owner=owner)
-        except DatabaseError as error:
+        except UNAVAILABLE as error:
             if not self._add(Unsaved(trajectory, pictures, owner, time.monotonic() + LONGEST)):
                 raise
-            raise StoredLater(KEPT) from error
+            raise StoredLater(KEPT_UNWRITTEN if isinstance(error, UnwrittenError) else KEPT) from error
 
     def _add(self, unsaved: Unsaved) -> bool:
         with self._lock:
@@ -86,10 +88,14 @@ class RetryQueue:
         """Whether it was saved, or has been given up, which is logged."""
         try:
             self._store.save(unsaved.trajectory, unsaved.pictures, owner=unsaved.owner)
-        except DatabaseError as error:
+        except UNAVAILABLE as error:
             if time.monotonic() < unsaved.until:
                 return False
-            log.error("drawing %s is lost, the database was away too long: %s", unsaved.trajectory.id, error)
+            log.error(
+                "drawing %s is lost, what it is stored in was away too long: %s",
+                unsaved.trajectory.id,
+                error,
+            )
         except Exception:  # whatever is wrong with this one, the others are saved
             log.exception("drawing %s cannot be stored", unsaved.trajectory.id)
         return True
