@@ -25,8 +25,9 @@ def blocked_words(store: Store) -> list[str]:
         return _current(session)
 
 
-def block(store: Store, words: Collection[str], *, by: str) -> list[str]:
-    """Block these words and no others; what is blocked now."""
+def block(store: Store, words: Collection[str], *, by: str, read: Collection[str] | None = None) -> list[str]:
+    """Block these words and no others; what is blocked now. `read`: what was blocked when they were written, so that
+    words that somebody else blocked since stay so, and those they unblocked are not blocked again."""
     expected = {
         skeleton: word
         for word in map(clean_name, words)
@@ -34,6 +35,11 @@ def block(store: Store, words: Collection[str], *, by: str) -> list[str]:
     }
     with store.database.writing() as session:
         before = {confusable_skeleton(word): word for word in _current(session)}
+        if read is not None:
+            known = set(map(confusable_skeleton, read))
+            unblocked = known - before.keys()
+            expected = {skeleton: word for skeleton, word in expected.items() if skeleton not in unblocked}
+            expected |= {skeleton: word for skeleton, word in before.items() if skeleton not in known}
         now = store.clock()
         added = {word: True for skeleton, word in [*expected.items()][:MOST_WORDS] if skeleton not in before}
         removed = {word: False for skeleton, word in before.items() if skeleton not in expected}

@@ -1,6 +1,6 @@
 """Reports of drawings by whoever sees them, and how an admin dealt with them: append-only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +28,7 @@ class Reported:
     times: int
     notes: tuple[str, ...]
     at: datetime  # of the last report, UTC
+    last: int  # number of that report
 
 
 def report(store: Store, trajectory_id: str, *, by: str, note: str = "") -> None:
@@ -47,15 +48,18 @@ def report(store: Store, trajectory_id: str, *, by: str, note: str = "") -> None
             session.execute(insert(row).values(**values, made_by=by, created_at=store.clock()))
 
 
-def dismiss(store: Store, trajectory_ids: Sequence[str], *, by: str) -> None:
-    """An admin has looked: what was reported until now is no longer listed."""
+def dismiss(store: Store, seen: Mapping[str, int], *, by: str) -> list[str]:
+    """An admin has looked at these drawings, at each up to the report of this number: they are no longer listed. The
+    ids of those that were reported again since, which stay."""
+    again = {each.trajectory_id for each in open_reports(store) if each.last > seen.get(each.trajectory_id, each.last)}
     rows = [
         {"trajectory_id": id, "act": DISMISSED, "note": "", "made_by": by, "created_at": store.clock()}
-        for id in store.visible(trajectory_ids)
+        for id in store.visible([*seen]) - again
     ]
     if rows:
         with store.database.writing() as session:
             session.execute(insert(ReportRow), rows)
+    return sorted(again)
 
 
 def open_reports(store: Store) -> list[Reported]:
@@ -69,5 +73,7 @@ def open_reports(store: Store) -> list[Reported]:
             if each.act == REPORTED:
                 notes = (*(before.notes if before else ()), *([each.note] if each.note else []))
                 times = 1 + (before.times if before else 0)
-                listed[each.trajectory_id] = Reported(each.trajectory_id, prompt, cover, times, notes, each.created_at)
+                listed[each.trajectory_id] = Reported(
+                    each.trajectory_id, prompt, cover, times, notes, each.created_at, each.id
+                )
     return [*listed.values()][::-1][:100]

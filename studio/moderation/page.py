@@ -44,7 +44,15 @@ class ModerationView(NamedTuple):
     around_reports: Any  # the buttons of each list
     around_hidden: Any
     words: Any
+    read: Any  # ModerationRead
     note: Any
+
+
+class ModerationRead(NamedTuple):
+    """What the page shows that others may change meanwhile."""
+
+    reports: dict[str, int] = {}  # by drawing, the number of the last
+    words: tuple[str, ...] = ()  # that are blocked
 
 
 class ModerationHandlers(PageHandlers):
@@ -82,20 +90,22 @@ class ModerationHandlers(PageHandlers):
             return self._shown(words, error_notice(redact_paths(error)))
         return self._shown(words, success_notice("What you chose is shown again."))
 
-    def dismiss(self, chosen: str, words: str, request: gr.Request) -> ModerationView:
-        """Nothing is wrong with what is ticked."""
+    def dismiss(self, chosen: str, words: str, read: ModerationRead, request: gr.Request) -> ModerationView:
+        """Nothing is wrong with what is ticked. What was reported again since the page was read stays listed."""
         by = self.require(Role.ADMIN, request).name
         if not (ids := ids_of(chosen)):
             return self._shown(words, error_notice(NONE_CHOSEN))
-        dismiss(self.store, ids, by=by)
+        again = dismiss(self.store, {id: read.reports.get(id, 0) for id in ids}, by=by)
+        if again:
+            return self._shown(words, error_notice("What was reported again meanwhile is listed still; look again."))
         return self._shown(words, success_notice("What you chose is no longer listed."))
 
-    def block(self, text: str, words: str, request: gr.Request) -> ModerationView:
-        """Words as lines."""
+    def block(self, text: str, words: str, read: ModerationRead, request: gr.Request) -> ModerationView:
+        """Words as lines; what others changed of them since the page was read stays."""
         by, lines = self.require(Role.ADMIN, request).name, (text or "").splitlines()
         if len(lines) > MOST_WORDS or any(len(line) > LONGEST for line in lines):
             return self._shown(words, error_notice(f"at most {MOST_WORDS} lines of {LONGEST} characters"))
-        blocked = block(self.store, lines, by=by)
+        blocked = block(self.store, lines, by=by, read=read.words)
         return self._shown(
             words, success_notice(f"{len(blocked)} blocked. Prompts with one are not drawn from now on.")
         )
@@ -104,13 +114,15 @@ class ModerationHandlers(PageHandlers):
         reports, hidden = open_reports(self.store), withheld(self.store)
         search = replace(EVERYTHING, search=(words or "")[:LONGEST_SEARCH])
         listed = self.store.trajectories(limit=SHOWN, keep=search)
+        blocked = blocked_words(self.store)
         return ModerationView(
             "".join(map(self._report, reports)) or NOTHING_REPORTED,
             _choices([_choice(each, self.store.picture_or_none(each.cover or "")) for each in listed]),
             _choices([_choice(each, withheld_picture(self.store, each.cover or "")) for each in hidden]),
             gr.update(visible=bool(reports)),
             gr.update(visible=bool(hidden)),
-            "\n".join(blocked_words(self.store)),
+            "\n".join(blocked),
+            ModerationRead({each.trajectory_id: each.last for each in reports}, tuple(blocked)),
             note,
         )
 
@@ -177,14 +189,15 @@ def _moderation(handlers: ModerationHandlers) -> None:
     gr.HTML("<h2>Blocked words</h2>", elem_classes="moderation-title", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
-    shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, blocked, note)]
+    read = gr.State(ModerationRead())
+    shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, blocked, read, note)]
     on_load_for("moderation", handlers.start, shown, handlers.store, handlers.settings, **UNLIMITED)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **UNLIMITED)
-    for button, act, among in (
-        (hide_reported, handlers.hide, reports),
-        (keep, handlers.dismiss, reports),
-        (hide, handlers.hide, found),
-        (show, handlers.show_again, hidden),
+    for button, act, among, more in (
+        (hide_reported, handlers.hide, reports, []),
+        (keep, handlers.dismiss, reports, [read]),
+        (hide, handlers.hide, found, []),
+        (show, handlers.show_again, hidden, []),
     ):
-        button.click(act, [chosen, words], shown, js=TICKED.format(among.elem_id), **UNLIMITED)
-    store_.click(handlers.block, [blocked, words], shown, **UNLIMITED)
+        button.click(act, [chosen, words, *more], shown, js=TICKED.format(among.elem_id), **UNLIMITED)
+    store_.click(handlers.block, [blocked, words, read], shown, **UNLIMITED)
