@@ -92,6 +92,20 @@ def test_answers_stand_side_by_side_and_differences_are_marked(store, handlers):
 
 
 @ON_SQLITE
+def test_who_decides_after_somebody_else_has_decided_or_answered_is_told(store, handlers):
+    filled(store)
+    view = handlers.start(visit(project="team"))
+    about = project_answers(store, "team", [view.case.item]).submitted[0]
+    decide(store, view.case.item, "rev", [replace(about, annotator="rev", key="theirs", id=None)])
+    before = project_answers(store, "team").decisions
+    for told in (decided(handlers, view.case, "no"), handlers.accept(view.case, visit())):
+        assert "Somebody else answered or decided this meanwhile" in told.note
+    assert project_answers(store, "team").decisions == before
+    again = handlers.start(visit(project="team", item=str(view.case.item)))
+    assert "Decided" in decided(handlers, again.case).note
+    assert "Decided" in decided(handlers, again.case).note  # the same once more
+
+
 def test_people_are_pseudonymous_unless_an_admin_looks(store):
     reviewer, admin = Identity("rev", Role.REVIEWER), Identity("boss", Role.ADMIN)
     names = names_for(store, reviewer, ["ann", "rev"])

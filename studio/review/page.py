@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, AnswerError, NotFoundError, redact_paths
+from annotations.errors import AnnotationsError, AnswerError, ConflictError, NotFoundError, redact_paths
 from annotations.metrics.quality import Disagreement
 from annotations.queue import audit, gold_items, review
 from annotations.queue.flags import LONGEST
@@ -60,6 +60,7 @@ class ReviewCase:
     project: str
     item: int
     key: str  # of this showing, so that a decision sent twice is one
+    seen: int = 0  # the newest revision that is shown
 
 
 class ReviewView(NamedTuple):
@@ -123,6 +124,7 @@ class ReviewHandlers(PageHandlers):
             answers = self._answers(user, case)
             if not answers.submitted:
                 return self._show(user, case.project, None)
+            _check_seen(answers, case, user)
             made = annotations_of(self._sheet(answers), case.key, filled, user.name)
             review.decide(self.store, case.item, user.name, made)
         except AnnotationsError as error:
@@ -140,6 +142,7 @@ class ReviewHandlers(PageHandlers):
             answers = self._answers(user, case)
             if not answers.submitted:
                 return self._show(user, case.project, None)
+            _check_seen(answers, case, user)
             sheet = self._sheet(answers)
             most = majority(sheet, answers.submitted)
             about = answers.submitted[0].trajectory_id
@@ -247,7 +250,7 @@ class ReviewHandlers(PageHandlers):
         sheet = self._sheet(answers)
         stage = self._stage(answers.project, sheet.trajectory, sheet.other)
         table = review_table.answers(answers.project, sheet.trajectory, answers.submitted, answers.decisions, names)
-        case = ReviewCase(answers.project.id, dispute.item, uuid4().hex)
+        case = ReviewCase(answers.project.id, dispute.item, uuid4().hex, _newest(answers))
         return ReviewView(
             case=case,
             token=case.key,
@@ -318,6 +321,20 @@ class ReviewHandlers(PageHandlers):
         learnt_by = learners(runs_dir(self.store), [revision for _, revision in revisions])
         shown = review_table.trail(changes, drawing, all_readable(self.store, user), names, learnt_by)
         return {"trail_of": trajectory_id, "trail": shown, "revision": menu}
+
+
+def _newest(answers: ProjectAnswers, *, without: str | None = None) -> int:
+    """The newest revision of these answers and decisions, of others than `without`; 0 where there is none."""
+    all_ = (*answers.submitted, *answers.decisions)
+    return max((each.id or 0 for each in all_ if each.annotator != without), default=0)
+
+
+def _check_seen(answers: ProjectAnswers, case: ReviewCase, user: Identity) -> None:
+    """Raises ConflictError where somebody else has answered or decided since the item was shown."""
+    if _newest(answers, without=user.name) > case.seen:
+        raise ConflictError(
+            "somebody else answered or decided this meanwhile, and yours is not stored; load the page again to see it"
+        )
 
 
 def _id_in(trajectory: str | None) -> str:
