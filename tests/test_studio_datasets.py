@@ -250,8 +250,8 @@ def test_an_export_that_shows_a_deleted_drawing_is_not_handed_out(store, handler
 def test_a_visitor_is_refused_by_every_handler(store):
     annotate(store)
     handlers = DatasetsHandlers(store, Settings(mode=Mode.PUBLIC), ExportJobs(store))
-    assert all(part == gr.skip() for part in handlers.start(VISIT))
     for call in (
+        lambda: handlers.start(VISIT),
         lambda: handlers.survey(VISIT, *FORM),
         lambda: handlers.survey_all(VISIT, *FORM),
         lambda: handlers.export(VISIT, *FORM),

@@ -310,8 +310,8 @@ def test_the_command_can_be_typed_by_hand(handlers, store, exported, monkeypatch
 
 def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
     handlers = TrainingHandlers(store, Settings(mode=Mode.PUBLIC), Checkpoints(NoGenerator()))
-    assert all(part == gr.skip() for part in handlers.start(VISIT))
     for call in (
+        lambda: handlers.start(VISIT),
         lambda: handlers.launch(VISIT, *asked()),
         lambda: handlers.estimate(VISIT, *asked()),
         lambda: handlers.choose_method("sft", VISIT),

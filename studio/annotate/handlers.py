@@ -17,7 +17,6 @@ from annotations.queue import assignment, practice, submission
 from annotations.queue.progress import project_counts
 from annotations.queue.submission import Receipt
 from annotations.schema.project import Role
-from annotations.store.store import Store
 from model.backends.contract import Domain
 from studio.annotate.held_items import Held, HeldItems
 from studio.annotate.item_token import ItemToken, last_done
@@ -26,13 +25,12 @@ from studio.annotate.page_session import PageSession, open_projects, resolve_ses
 from studio.annotate.practice_view import lesson, marks
 from studio.annotate.progress_cache import Counts, complete
 from studio.annotate.view import AnnotateView, nothing, stay
-from studio.auth.identity import identity_of
+from studio.auth.identity import PageHandlers
 from studio.components.forms.sheet import value_of
 from studio.components.notices import practice_missing, success_notice
 from studio.components.page_options import unchanged
 from studio.components.render import escaped, sentence
 from studio.http.whole_numbers import whole_number
-from studio.settings import Settings
 
 RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few
 
@@ -45,11 +43,9 @@ class Prefetched(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AnnotateHandlers:
-    """The handlers of the page. Each checks who is asking."""
+class AnnotateHandlers(PageHandlers):
+    """The handlers of the page."""
 
-    store: Store
-    settings: Settings
     domain: Domain = Domain()  # which knows the facts of prompts
     open: dict[str, Held] = field(default_factory=dict)  # who has which items on which page
     ahead: dict[str, Prefetched] = field(default_factory=dict)  # what follows on which page
@@ -61,8 +57,6 @@ class AnnotateHandlers:
 
     def start(self, request: gr.Request) -> AnnotateView:
         """The first item: of the trajectory named in the address, or of the one that is next."""
-        if not identity_of(request, self.settings, self.store).may(Role.ANNOTATOR):
-            return stay("")
         at = self._resolve_session(request.query_params.get("project"), request, strict=False)
         choices = [(project.name, project.id) for project in open_projects(self.store, at.who)]
         menu = gr.update(choices=choices, value=at.project.id, visible=len(choices) > 1)

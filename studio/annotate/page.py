@@ -15,7 +15,7 @@ from studio.annotate.held_items import on_closing
 from studio.annotate.panels import PanelHandlers, panels
 from studio.annotate.reflection_view import KEYS, SHEET_KEYS, keys_dialog
 from studio.annotate.view import AnnotateView
-from studio.auth.role_section import role_section
+from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.sheet import filled_in, sheet_component
 from studio.components.page_options import PLAIN, QUICK
 from studio.inference.checkpoints import Checkpoints
@@ -102,7 +102,7 @@ def _listen(handlers: AnnotateHandlers, view: AnnotateView, buttons: dict[str, g
     """Wires the buttons; returns what submits, and what takes back."""
     outputs, at = list(view), [view.place, view.token]
     sent = {"inputs": [*at, view.sheet], "js": filled_in("annotate-sheet")}
-    gr.on(fn=handlers.start, outputs=outputs, **QUICK)
+    on_load_for("annotate", handlers, outputs, **QUICK)
     submitted = buttons["submit"].click(handlers.submit, outputs=outputs, **sent, **QUICK)
     buttons["save"].click(handlers.save, outputs=[view.note], **sent, **QUICK)
     skipped = gr.on([buttons["skip"].click, view.why.submit], handlers.skip, [*at, view.why], outputs, **QUICK)

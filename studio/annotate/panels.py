@@ -16,15 +16,14 @@ from annotations.queue.flags import Flag
 from annotations.queue.own_items import OwnItem, own_items
 from annotations.schema.project import LONGEST_NOTE, GuidelineExample, Project, Role
 from annotations.store.leases import LeaseOutcome
-from annotations.store.store import Store
 from model.images import thumbnail
 from model.trajectory import Image, Source, Trajectory
 from studio.annotate.item_token import WHOLE_ITEM, ItemToken
 from studio.annotate.page_session import PageSession, resolve_session
+from studio.auth.identity import PageHandlers
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import data_url, escaped, isolated, sentence
-from studio.settings import Settings
 
 SHOWN = 50  # of one's own items and of flags
 OUTCOMES = {
@@ -44,11 +43,8 @@ COMMAND = "(place, token) => [place, token, JSON.stringify(document.getElementBy
 
 
 @dataclass(frozen=True)
-class PanelHandlers:
-    """The handlers of the panels. Each checks who is asking."""
-
-    store: Store
-    settings: Settings
+class PanelHandlers(PageHandlers):
+    """The handlers of the panels."""
 
     def guide(self, project: str | None, request: gr.Request) -> str:
         """The pictures of the guidelines; for admins, how to add one."""

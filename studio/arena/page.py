@@ -58,7 +58,7 @@ def _arena(store: Store, settings: Settings) -> None:
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
     view = [*ArenaView(showing, chosen, progress, head, sheet, workspace, none, words, note)]
-    on_load_for("arena", handlers.start, view, store, settings, **QUICK)
+    on_load_for("arena", handlers, view, **QUICK)
     chosen.input(handlers.choose, [chosen, showing], view, **QUICK)
     choice = "document.querySelector('#arena-sheet .sheet').value"
     acted = [

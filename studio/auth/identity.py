@@ -69,6 +69,9 @@ class PageHandlers:
     store: Store
     settings: Settings
 
+    def identity_of(self, request: gr.Request | None) -> Identity:
+        return identity_of(request, self.settings, self.store)
+
     def require(self, role: Role, request: gr.Request | None) -> Identity:
         return require(role, request, self.settings, self.store)
 

@@ -3,16 +3,16 @@
 It decides what is seen and protects nothing: handlers are protected by `access` and by what each asks `identity`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import gradio as gr
 
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.access import ROLES
-from studio.auth.identity import identity_of, is_local, refusal
+from studio.auth.identity import Identity, identity_of, is_local, refusal
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import escaped
 from studio.settings import Settings
@@ -41,19 +41,21 @@ def role_section(path: str, store: Store, settings: Settings) -> Iterator[None]:
     gr.on(fn=show, outputs=[message, section], **QUICK)
 
 
-def on_load_for(
-    path: str,
-    start: Callable[[gr.Request], Any],
-    outputs: Sequence[Any],
-    store: Store,
-    settings: Settings,
-    **options: Any,
-) -> None:
-    """Run `start` when the page `path` is loaded by somebody in its role; for others its outputs stay as they are."""
+class Starting(Protocol):
+    """Handlers of a page that has something to load."""
+
+    def identity_of(self, request: gr.Request) -> Identity: ...
+
+    def start(self, request: gr.Request) -> Any: ...
+
+
+def on_load_for(path: str, handlers: Starting, outputs: Sequence[Any], **options: Any) -> None:
+    """Run `handlers.start` when the page `path` is loaded by somebody in its role; for others the outputs stay as they
+    are."""
 
     def opened(request: gr.Request) -> Any:
-        if identity_of(request, settings, store).may(ROLES[path]):
-            return start(request)
+        if handlers.identity_of(request).may(ROLES[path]):
+            return handlers.start(request)
         return tuple(gr.skip() for _ in outputs) if len(outputs) > 1 else gr.skip()
 
     gr.on(fn=opened, outputs=list(outputs), **options)

@@ -14,7 +14,7 @@ from annotations.store.reordering import rank_anew
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.training.rewards.janus_pro_r1 import RewardError
-from studio.auth.identity import require
+from studio.auth.identity import PageHandlers
 from studio.auth.role_section import on_load_for, role_section
 from studio.calibration import view
 from studio.calibration.scoring import score_all
@@ -29,21 +29,18 @@ HINT = "verifier critic:MODEL reward_model:FOLDER, as python -m studio.calibrati
 
 
 @dataclass(frozen=True)
-class CalibrationHandlers:
-    """The handlers of the page. Each checks who is asking."""
-
-    store: Store
-    settings: Settings
+class CalibrationHandlers(PageHandlers):
+    """The handlers of the page."""
 
     def start(self, request: gr.Request) -> tuple[str, str]:
         """(every critic, when the report of training was written)."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         return view.report(measure(self.store)), self._written()
 
     def write(self, request: gr.Request) -> tuple[str, str, str]:
         """Measure anew and write the report: (every critic, when it was written, a line that says so). A report in
         which no critic is measured on enough pictures is not written."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         measured = measure(self.store)
         if not any(view.is_enough(each) for each in measured):
             return view.report(measured), self._written(), error_notice(view.NO_REPORT)
@@ -56,7 +53,7 @@ class CalibrationHandlers:
 
     def judge(self, critics: str, request: gr.Request) -> Iterator[tuple[Any, str]]:
         """Have critics judge what people judged: (every critic, how far it is)."""
-        require(Role.ADMIN, request, self.settings, self.store)
+        self.require(Role.ADMIN, request)
         try:
             for critic, number, of in score_all(self.store, (critics or "").split()):
                 yield gr.skip(), f'<p class="soft">{isolated(critic)}: {number:,} of {of:,}</p>'
@@ -90,6 +87,6 @@ def page(store: Store, settings: Settings) -> None:
         with gr.Row(elem_classes="adding"):
             critics = gr.Textbox(label="Further critics", info=HINT, max_lines=1, elem_id="calibration-others")
             judge = gr.Button("Let them judge", scale=0, min_width=180, elem_id="calibration-judge")
-        on_load_for("calibration", handlers.start, [shown, written], store, settings, **QUIET)
+        on_load_for("calibration", handlers, [shown, written], **QUIET)
         judge.click(handlers.judge, [critics], [shown, note], concurrency_limit=1, show_progress_on=[note], **PRIVATE)
         button.click(handlers.write, None, [shown, written, note], show_progress_on=[shown], **PRIVATE)

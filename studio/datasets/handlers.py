@@ -23,7 +23,7 @@ from annotations.export.query import EVERYTHING, SHARES, Aggregation, Query, Spl
 from annotations.export.registry import KINDS
 from annotations.schema.project import Role
 from annotations.store.store import Store
-from studio.auth.identity import PageHandlers, identity_of
+from studio.auth.identity import PageHandlers
 from studio.components.page_options import unchanged
 from studio.components.render import escaped
 from studio.datasets import rows_table
@@ -96,9 +96,7 @@ class DatasetsHandlers(PageHandlers):
 
     def start(self, request: gr.Request) -> tuple:
         """The figures, the menus, what an export would hold, and the newest export where there is one."""
-        user = identity_of(request, self.settings, self.store)
-        if not user.may(Role.ADMIN):
-            return (gr.skip(),) * (9 + len(DatasetsView._fields))
+        user = self.require(Role.ADMIN, request)
         projects = [(project.name, project.id) for project in self.store.projects()]
         annotators = self._annotators(user.sees_names)
         menus = [_menu(some) for some in (projects, self.store.checkpoints(), annotators, self.store.categories())]

@@ -7,7 +7,7 @@ import gradio as gr
 from annotations.export.jobs import ExportJobs
 from annotations.export.registry import KINDS
 from annotations.store.store import Store
-from studio.auth.role_section import role_section
+from studio.auth.role_section import on_load_for, role_section
 from studio.components.page_options import ANSWER, PLAIN, PRIVATE, QUIET
 from studio.datasets.handlers import AGGREGATIONS, DatasetsHandlers, DatasetsView, ExportForm
 from studio.header import intro
@@ -50,7 +50,7 @@ def _datasets(handlers: DatasetsHandlers) -> None:
     timer = gr.Timer(EVERY, active=False)
     view = [*DatasetsView(chosen, block, summary, rows, line, download, note)]
     menus = [form.projects, form.checkpoints, form.annotators, form.categories]
-    gr.on(fn=handlers.start, outputs=[collected, *menus, ready, first, timer, stop, *view], **QUIET)
+    on_load_for("datasets", handlers, [collected, *menus, ready, first, timer, stop, *view], **QUIET)
     changes = [field.input if isinstance(field, gr.Dropdown) else field.change for field in form]
     gr.on(changes, handlers.survey, [*form], [ready, first], trigger_mode="always_last", **QUIET)
     count.click(handlers.survey_all, [*form], [ready, first], show_progress_on=[ready], **PRIVATE)

@@ -14,7 +14,7 @@ from annotations.moderation.withholding import MOST, show_again, withhold
 from annotations.schema.project import Role
 from annotations.schema.question_targets import PAIR
 from annotations.store.items import NewItem
-from studio.auth.identity import PageHandlers, identity_of
+from studio.auth.identity import PageHandlers
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.inference import served_copies
@@ -41,7 +41,7 @@ class BulkHandlers(PageHandlers):
     """What can be done with the chosen drawings. Each handler checks who is asking, and returns a notice."""
 
     def may(self, request: gr.Request) -> bool:
-        return identity_of(request, self.settings, self.store).may(Role.ADMIN)
+        return self.identity_of(request).may(Role.ADMIN)
 
     def hide(self, chosen: str, request: gr.Request) -> str:
         by = self.require(Role.ADMIN, request).name

@@ -191,7 +191,7 @@ def _moderation(handlers: ModerationHandlers) -> None:
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
     read = gr.State(ModerationRead())
     shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, blocked, read, note)]
-    on_load_for("moderation", handlers.start, shown, handlers.store, handlers.settings, **UNLIMITED)
+    on_load_for("moderation", handlers, shown, **UNLIMITED)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **UNLIMITED)
     for button, act, among, more in (
         (hide_reported, handlers.hide, reports, []),

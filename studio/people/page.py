@@ -198,7 +198,7 @@ def _people(handlers: PeopleHandlers) -> None:
     with gr.Accordion("Changes", open=False, elem_id="people-changes"):
         changes = gr.HTML(**PLAIN)
     shown = [*PeopleView(people, invited, changes, chosen, opened, note)]
-    on_load_for("people", handlers.start, shown, handlers.store, handlers.settings, **UNLIMITED)
+    on_load_for("people", handlers, shown, **UNLIMITED)
     change.click(handlers.set_role, [chosen, role], shown, **UNLIMITED)
     leave.click(handlers.sign_out, [chosen], shown, **UNLIMITED)
     inactive.click(handlers.deactivate, [chosen], shown, **UNLIMITED)

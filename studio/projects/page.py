@@ -209,7 +209,7 @@ def _projects(store: Store, settings: Settings) -> None:
         make = gr.Button("Make it", variant="primary", scale=0, min_width=160, elem_id="projects-make")
     note = gr.HTML(elem_id="projects-note", **PLAIN)
 
-    on_load_for("projects", handlers.start, [listed], store, settings, **UNLIMITED)
+    on_load_for("projects", handlers, [listed], **UNLIMITED)
     kind.input(handlers.kind, [kind], fields, **UNLIMITED)
     make.click(handlers.make, [kind, *fields], [listed, note], **UNLIMITED)
 

@@ -320,14 +320,8 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
         plots = gr.HTML(elem_id="project-board", **PLAIN)
     view = [*ProjectView(project, head, block, progress, plots, note)]
     long = {"show_progress_on": [note]} | PRIVATE
-    on_load_for(
-        "project",
-        handlers.start,
-        [*view, loaded, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section],
-        store,
-        settings,
-        **UNLIMITED,
-    )
+    opened = [*view, loaded, *fields, gallery.choice[-1], file.before, prompts.ways, *asked, removal, section]
+    on_load_for("project", handlers, opened, **UNLIMITED)
     source.change(_shown, [source], [gallery.row, file.column, prompts.row], **UNLIMITED)
     added = [gallery.add.click(handlers.add_gallery, [project, gallery.most, *gallery.choice], view, **long)]
     sent = [project, file.files, file.format, file.leave_out, file.judge]

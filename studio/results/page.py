@@ -126,4 +126,4 @@ def page(store: Store, settings: Settings) -> None:
         handlers = ResultsHandlers(store, settings)
         intro("Results", "What people were asked about the drawings here, and what they answered.")
         shown = gr.HTML(elem_id="results", **PLAIN)
-        on_load_for("results", handlers.start, [shown], store, settings, **UNLIMITED)
+        on_load_for("results", handlers, [shown], **UNLIMITED)

@@ -382,7 +382,7 @@ def _review(handlers: ReviewHandlers) -> None:
     revisions = trail.trajectory, trail.revisions, trail.revision
     view = [*ReviewView(case, token, chosen, queue, *shown, *revisions, note)]
 
-    on_load_for("review", handlers.start, view, handlers.store, handlers.settings, **QUICK)
+    on_load_for("review", handlers, view, **QUICK)
     chosen.input(handlers.choose, [chosen], view, **QUICK)
     decided = filled_in("review-sheet", before=1)
     decision.decide.click(handlers.decide, [case, decision.sheet], view, js=decided, **QUICK)

@@ -16,7 +16,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.training.methods import METHODS
-from studio.auth.identity import Identity, PageHandlers, identity_of
+from studio.auth.identity import Identity, PageHandlers
 from studio.auth.pseudonyms import names_for
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import stay, unchanged
@@ -76,9 +76,7 @@ class TrainingHandlers(PageHandlers):
 
     def start(self, request: gr.Request) -> tuple:
         """The menus, the runs, and the run that the address names, else the newest."""
-        who = identity_of(request, self.settings, self.store)
-        if not who.may(Role.ADMIN):
-            return (gr.skip(),) * (len(Menus._fields) + 1 + len(TrainingView._fields))
+        who = self.require(Role.ADMIN, request)
         method = next(iter(METHODS))
         menus = self._menus(method)
         first = menus.data["value"]

@@ -7,7 +7,7 @@ import gradio as gr
 from annotations.store.store import Store
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.training.methods import METHODS
-from studio.auth.role_section import role_section
+from studio.auth.role_section import on_load_for, role_section
 from studio.components.page_options import ANSWER, PLAIN, QUIET
 from studio.header import intro
 from studio.inference.checkpoints import Checkpoints
@@ -36,7 +36,7 @@ def _training(handlers: TrainingHandlers) -> None:
     view = _run(runs)
     shown = [*view]
     menus = [*Menus(asked.data, asked.checkpoint, purpose, asked.steps, asked.replays, asked.folder)]
-    gr.on(fn=handlers.start, outputs=[*menus, expected, *shown], **QUIET)
+    on_load_for("training", handlers, [*menus, expected, *shown], **QUIET)
     chosen = asked.method.input(handlers.choose_method, [asked.method], menus, **QUIET)
     chosen.then(handlers.estimate, [*asked], [expected], **QUIET)
     changes = [asked.data.input, asked.adapter.input, asked.folder.change, asked.checkpoint.input, asked.steps.change]
