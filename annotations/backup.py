@@ -17,7 +17,6 @@ import shutil
 import sqlite3
 import sys
 import tarfile
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -35,6 +34,7 @@ from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManif
 from annotations.pictures import images
 from annotations.pictures.storage import FOLDER, FolderStorage, PictureStorage, open_storage
 from annotations.processes.periodic import run_periodically
+from annotations.scratch_folders import scratch_folder
 from model.atomic_files import move_whole, sync_tree, write_whole
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def make(directory: Path, target: str, url: str | None = None, pictures: str | N
 
     One backup or purge of a folder at a time. Raises BackupError; the target's last backup stays.
     """
-    with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as scratch:
+    with _told(f"no backup of {directory} could be made to {target}"), scratch_folder() as scratch:
         if not (url or (directory / FILE).is_file()):
             raise BackupError(f"there is no {FILE} in {directory}; name the data folder of the studio")
         before = written(directory, url)  # also says so where no server answers
@@ -141,7 +141,7 @@ def restore(target: str, directory: Path, url: str | None = None, pictures: str 
     if not is_new(directory, url):
         place = "the PostgreSQL database has tables" if url else f"{directory} has a {FILE}"
         raise BackupError(f"{place} already, which may be newer; restore into an empty one")
-    with _told(f"the backup in {target} could not be restored"), tempfile.TemporaryDirectory() as folder:
+    with _told(f"the backup in {target} could not be restored"), scratch_folder() as folder:
         place = BackupTarget(target)
         try:
             manifest = place.manifest()

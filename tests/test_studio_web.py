@@ -5,6 +5,9 @@ import logging
 import os
 import re
 import socket
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from running_app import free_port
 
 from annotations.auth.accounts import add, person
 from annotations.schema.project import Role
+from annotations.scratch_folders import scratch_folder
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
 from model.decoding.janus_backend import JanusBackend
@@ -314,6 +318,17 @@ def test_what_is_old_is_removed_from_the_folder_of_files(tmp_path: Path):
     assert temp_files.remove_old(tmp_path) == 2
     temp_files.remove_old(tmp_path, time.time() + temp_files.UNFINISHED + 1)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["b", "new.png"]
+
+
+def test_what_a_killed_process_unpacked_is_removed_at_the_next_start(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "chosen"))
+    code = "import os; from annotations.scratch_folders import *; left = scratch_folder(); os._exit(9)"
+    given = {"cwd": Path(__file__).parents[1], "env": {**os.environ, "TMPDIR": str(tmp_path)}}
+    assert subprocess.run([sys.executable, "-c", code], **given, check=False).returncode == 9
+    with scratch_folder() as mine:
+        assert len([*tmp_path.iterdir()]) == 2
+        assert temp_files.process_folder() == tmp_path / "chosen" and [*tmp_path.iterdir()] == [Path(mine)]
 
 
 def test_a_visitor_who_asks_too_much_is_told_and_others_are_not_slowed(client, studio, monkeypatch, store: Store):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import lzma
 import shutil
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from annotations.errors import ImportingError
+from annotations.scratch_folders import scratch_folder
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".tar")
 MOST_FILES = 200_000
@@ -51,7 +51,7 @@ class UnpackedFolder:
 @contextmanager
 def unpacked(files: Sequence[Path]) -> Iterator[list[UnpackedFolder]]:
     """A folder for each zip, and one for all other files, which are removed afterwards. Raises ImportingError."""
-    with tempfile.TemporaryDirectory() as name:
+    with scratch_folder() as name:
         places, unpacked_bytes = [], 0
         loose = UnpackedFolder(Path(name) / "files", "", {file.name: file for file in files})
         for number, file in enumerate(files, start=1):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from datasets.table import embed_table_storage
 
 from annotations.errors import ImportingError
 from annotations.importing.source_tables import TableSource
+from annotations.scratch_folders import scratch_folder
 
 AT_ONCE = 64  # rows with pictures in memory
 
@@ -31,7 +31,7 @@ def streamed(
 
     Raises ImportingError for what cannot be loaded.
     """
-    with TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         file = Path(folder) / "rows.parquet"
         try:
             split = split or get_dataset_split_names(name)[0]

@@ -17,7 +17,6 @@ import json
 import pkgutil
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import RowError
 from annotations.importing.source_tables import AUTO, FOLDER, TableSource, laid_out, sources_of, tables_in
 from annotations.importing.staging import ImportRun
+from annotations.scratch_folders import scratch_folder
 from annotations.store.imported_records import BatchName
 from annotations.store.store import Store, open_store
 
@@ -88,7 +88,7 @@ def bring_in(
     a second to start. Raises ImportingError for an unknown format, for a file that cannot be read at all, while another
     import is under way, and where somebody stops it.
     """
-    with _sources(source, format, images, columns) as (sources, format), tempfile.TemporaryDirectory() as folder:
+    with _sources(source, format, images, columns) as (sources, format), scratch_folder() as folder:
         batch = BatchName(uuid4().hex, _name(source, sources), format)
         job = CheckJob(tuple(sources), format, drawn_by, owner, store.clock(), Path(folder, "checked"))
         with ImportRun(store, batch, owner=owner, now=job.now) as run:

@@ -11,20 +11,18 @@ import tempfile
 import time
 from pathlib import Path
 
-PREFIX = "aha-studio-"
+from annotations.scratch_folders import process_prefix, remove_left_behind
+
 OLD = 3600.0  # seconds, since it was last written
 UNFINISHED = 600.0  # … of an upload that has no name yet
 
 
 def process_folder() -> Path:
     """Make one, and tell Gradio; those of processes that are gone are removed."""
+    remove_left_behind()
     if chosen := os.environ.get("GRADIO_TEMP_DIR"):
         return Path(chosen)
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        number = left.name.removeprefix(PREFIX).partition("-")[0]
-        if number.isdecimal() and not _is_running(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(prefix=process_prefix()))
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     atexit.register(_remove, folder, os.getpid())
     return folder
@@ -46,16 +44,6 @@ def remove_old(folder: Path, now: float | None = None) -> int:
         except OSError:  # not empty, or gone already
             continue
     return removed
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _remove(folder: Path, process: int) -> None:
