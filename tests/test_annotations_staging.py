@@ -217,7 +217,8 @@ def test_one_that_is_killed_is_removed_or_finished_at_the_next_start(tmp_path, u
             assert progress(store, "ann").waiting == ROWS // 2
         else:
             assert (rows_of(store), files_of(store)) == (before, set())
-            assert begin(store, source, lambda _: None).records == ROWS
+            assert store.interrupted_imports == [source.name]
+            assert begin(store, source, lambda _: None).records == ROWS and store.interrupted_imports == []
 
 
 def test_one_that_may_still_live_elsewhere_is_left_alone_until_it_was_silent_for_long(store: Store, tmp_path: Path):

@@ -202,11 +202,12 @@ def test_a_stopped_export_goes_on_when_the_same_is_asked_again(store, handlers, 
     monkeypatch.setattr(handlers.jobs, "_heard", stop_after_two)
     name = handlers.jobs.start("judge_sft", FORM.query())
     assert "was stopped" in handlers.jobs.wait(60).error and exports_of(store) == {}
+    assert "Not finished: “Reflections to learn”" in handlers.start(VISIT)[-1]
     monkeypatch.setattr(handlers.jobs, "_heard", heard)
     assert handlers.jobs.start("judge_sft", FORM.query()) == name
     assert handlers.jobs.wait(60).error == ""
     assert {name: made.examples for name, made in exports_of(store).items()} == {name: 4}
-    assert [path.name for path in folder_of(store).iterdir()] == [name]
+    assert [path.name for path in folder_of(store).iterdir()] == [name] and handlers.jobs.unfinished() == []
 
 
 def test_a_full_disk_is_said_on_the_page_and_leaves_no_half_zip(store, handlers, tmp_path, monkeypatch):

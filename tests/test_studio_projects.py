@@ -332,6 +332,13 @@ def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, handlers):
     assert [menu["value"] for menu in menus] == [known[:1], known[:2]] and menus[0]["choices"] == known
 
 
+def test_an_import_that_ended_with_the_studio_is_told_on_the_page(store, handlers):
+    project = new(store)
+    store.interrupted_imports.append("<b>.csv")
+    told = "".join(map(str, handlers.start(visit(id=project))))
+    assert "ended during the import of “&lt;b&gt;.csv”; nothing of it is kept" in told
+
+
 def test_an_address_that_names_no_project_says_so(handlers):
     assert "No such project" in handlers.start(visit(id="gone"))[1]
 

@@ -83,6 +83,14 @@ class ExportJobs:
             self._thread.start()
         return name
 
+    def unfinished(self) -> list[str]:
+        """The kinds of exports that were stopped or killed before their end; the same asked again goes on with one."""
+        if self._progress.running:
+            return []
+        requests = sorted(folder_of(self.store).glob(REQUEST.format(name="*")))
+        kinds = (request.name.removeprefix(".").rsplit("-", 3)[0] for request in requests)
+        return [kind for kind in dict.fromkeys(kinds) if kind in KINDS]
+
     def stop(self) -> None:
         """End the export between two trajectories; what was written stays, to be resumed."""
         self._stop.set()

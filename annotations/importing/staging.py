@@ -105,12 +105,13 @@ def _lock_of(store: Store) -> FileLock | ServerLock:
 def _recover(store: Store, *, alone: bool) -> int:
     with store.database.reading() as session:
         runs = list(session.scalars(select(ImportRunRow)))
-        dead = [(run.batch, run.state) for run in runs if alone or _is_over(run, store.clock())]
-    for batch, state in dead:
+        dead = [(run.batch, run.state, run.source) for run in runs if alone or _is_over(run, store.clock())]
+    for batch, state, source in dead:
         if state == ImportState.PUBLISHED:
             _open_items(store, batch)
         else:
             discard(store, batch)
+            store.interrupted_imports.append(source)
     return len(dead)
 
 
@@ -162,6 +163,7 @@ class ImportRun:
             values = {"batch": self.name.id, "source": self.name.source, "started_by": self.owner}
             values |= {"state": ImportState.CHECKING.value, "done": 0, "total": 0, "begun_at": now, "renewed_at": now}
             session.execute(insert(ImportRunRow).values(**values))
+        self.store.interrupted_imports.clear()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

@@ -81,6 +81,7 @@ class Store:
         self.clock = clock
         self.closed = threading.Event()  # ends what runs for it in threads
         self.hidden = 0  # number of calls of `hide`, by which caches know that they are outdated
+        self.interrupted_imports: list[str] = []  # that were removed here since the last import, by their sources
         self.pictures_at = pictures
         self.picture_files: PictureStorage = open_storage(database.directory, pictures)
 

@@ -101,6 +101,8 @@ class DatasetsHandlers(PageHandlers):
         annotators = self._annotators(user.sees_names)
         menus = [_menu(some) for some in (projects, self.store.checkpoints(), annotators, self.store.categories())]
         newest = self._shown(next(iter(exports_of(self.store)), None))
+        if (unfinished := self.jobs.unfinished()) and not newest.note:
+            newest = newest._replace(note=rows_table.unfinished_html(unfinished))
         figures = rows_table.figures(self.store.counts())
         return figures, *menus, *self._surveyed(ExportForm(), PATIENCE), *self._waiting(), *newest
 

@@ -80,6 +80,12 @@ def progress_html(progress: ExportProgress) -> str:
     return error_html(progress.error) if progress.error else ""
 
 
+def unfinished_html(kinds: Sequence[str]) -> str:
+    """Which exports were broken off, and what to do."""
+    titles = ", ".join(f"“{KINDS[kind].title}”" for kind in kinds)
+    return f'<p role="status">Not finished: {escaped(titles)}. Export the same again, and it goes on where it was.</p>'
+
+
 def error_html(words: str) -> str:
     return f'<p class="export-error" role="alert">{escaped(words)}</p>'
 

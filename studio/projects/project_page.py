@@ -114,6 +114,11 @@ class ProjectHandlers(PageHandlers):
         known = item_sources.ways(self.checkpoints)
         ways = gr.update(choices=known, value=known[: item_sources.fewest_ways(project)])
         note = error_notice(f"An import is under way: {running}.") if running else ""
+        if (interrupted := self.store.interrupted_imports) and user.may(Role.ADMIN) and not running:
+            broken_off = ", ".join(f"“{source}”" for source in interrupted)
+            note = error_notice(
+                f"The studio ended during the import of {broken_off}; nothing of it is kept, import again."
+            )
         form = ProjectForm.of(project)
         widgets = (form, *form, drawn_by, gr.update(choices=before), ways)
         return (
