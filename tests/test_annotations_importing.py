@@ -342,6 +342,24 @@ def test_a_picture_that_is_not_the_one_it_is_named_after_is_told(store: Store, t
     assert first[:8] in str(report.errors[0])
 
 
+def test_a_snapshot_in_the_hubs_cache_is_links_to_its_blobs_and_no_others_lead_out(store: Store, tmp_path: Path):
+    snapshot, blobs = tmp_path / "hub" / "snapshots" / "abc", tmp_path / "hub" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "1").write_bytes(jpeg(1))
+    (blobs / "2").write_text('{"file_name": "a.jpg", "text": "a cat"}\n')
+    (snapshot / "a.jpg").symlink_to("../../blobs/1")
+    (snapshot / "metadata.jsonl").symlink_to("../../blobs/2")
+    for in_process in (0, 10**9):
+        report = rehearse(store, snapshot, bytes_in_process=in_process)
+        assert (report.good, report.errors) == (1, ())
+    (tmp_path / "secret").write_bytes(jpeg(2))
+    (snapshot / "a.jpg").unlink()
+    (snapshot / "a.jpg").symlink_to(tmp_path / "secret")
+    [error] = rehearse(store, snapshot).errors
+    assert "a link that leads out of" in error.got
+
+
 def test_a_picture_that_is_nowhere_is_told(store: Store, tmp_path: Path):
     row = generated(tmp_path / "one", 1)
     (tmp_path / "one" / "image-2.png").unlink()

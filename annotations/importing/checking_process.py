@@ -46,7 +46,7 @@ def check_in_process(store: Store, job: CheckJob, on_progress: OnProgress) -> Ch
 def _absolute(job: CheckJob) -> CheckJob:
     """The process runs in another folder."""
     sources = tuple(
-        replace(source, path=source.path.resolve(), images=source.images and source.images.resolve())
+        replace(source, path=source.path.absolute(), images=source.images and source.images.absolute())
         for source in job.sources
     )
     return replace(job, sources=sources, file=job.file and job.file.resolve())

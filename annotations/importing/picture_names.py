@@ -97,6 +97,13 @@ def split(name: str) -> tuple[list[str], bool]:
     return [part for part in re.sub("^[A-Za-z]:", "", plain).split("/") if part not in ("", ".")], absolute
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a resolved folder, or, from a snapshot in the Hub's cache, to the blobs that it links
+    to."""
+    blobs = [parent.with_name("blobs") for parent in folder.parents if parent.name == "snapshots"]
+    return any(path.resolve().is_relative_to(place) for place in (folder, *blobs))
+
+
 class Folder:
     """Reads files that a record names, inside one folder only: a record may come from a stranger.
 
@@ -129,13 +136,15 @@ class Folder:
 
     def _find(self, name: str, place: str) -> Path:
         for base in (self._beside, self._inside):
-            path = (base / name).resolve()
-            if path.is_relative_to(self._inside) and path.is_file():
+            path = base / name
+            if is_inside(path, self._inside) and path.is_file():
                 return path
         parts, absolute = split(name)
         match = None if ".." in parts else self._all().find(name, place)
-        if match is not None and match.resolve().is_relative_to(self._inside):
+        if match is not None and is_inside(match, self._inside):
             return match
+        if match is not None and match.exists():
+            raise RowProblem(f"{name!r}, a link that leads out of {self._inside}", "the file itself", place)
         if ".." in parts or absolute:
             expected = "one inside it (--images names it)"
             raise RowProblem(f"the path {name!r}, which leads out of {self._inside}", expected, place)

@@ -10,6 +10,7 @@ from pathlib import Path
 from annotations.errors import ImportingError
 from annotations.export.manifest import read_manifest
 from annotations.importing.archives import TABLES, UnpackedFolder, unpacked
+from annotations.importing.picture_names import is_inside
 
 AUTO = "auto"  # the format that the first rows have
 FOLDER = "folder"  # the format whose pictures lie beside its table
@@ -87,7 +88,7 @@ def sources_of(folder: Path, images: Path | None) -> list[TableSource]:
     manifest = read_manifest(folder)
     if manifest is not None:
         tables = [folder / file.name for file in manifest.files]
-        inside = [table.resolve().is_relative_to(folder.resolve()) and table.is_file() for table in tables]
+        inside = [is_inside(table, folder.resolve()) and table.is_file() for table in tables]
         if not tables or not all(inside):
             raise ImportingError(f"{folder.name} has a manifest that names files which are not in it; get it again")
     elif any(folder.glob("[!_]*.parquet")) or any(folder.rglob("trajectory.json")) or _is_of_json(folder):
