@@ -43,16 +43,10 @@ class ModerationView(NamedTuple):
     hidden: Any  # what can be shown again
     around_reports: Any  # the buttons of each list
     around_hidden: Any
+    last_reports: Any  # numbers of the last reports that are listed, by drawing
     words: Any
-    read: Any  # ModerationRead
+    words_read: Any  # as they were stored when the page read them
     note: Any
-
-
-class ModerationRead(NamedTuple):
-    """What the page shows that others may change meanwhile."""
-
-    reports: dict[str, int] = {}  # by drawing, the number of the last
-    words: tuple[str, ...] = ()  # that are blocked
 
 
 class ModerationHandlers(PageHandlers):
@@ -60,7 +54,7 @@ class ModerationHandlers(PageHandlers):
 
     def start(self, request: gr.Request) -> ModerationView:
         self.require(Role.ADMIN, request)
-        return self._shown("", "")
+        return self._with_words(self._shown("", ""))
 
     def search(self, words: str, request: gr.Request) -> ModerationView:
         self.require(Role.ADMIN, request)
@@ -90,39 +84,43 @@ class ModerationHandlers(PageHandlers):
             return self._shown(words, error_notice(redact_paths(error)))
         return self._shown(words, success_notice("What you chose is shown again."))
 
-    def dismiss(self, chosen: str, words: str, read: ModerationRead, request: gr.Request) -> ModerationView:
-        """Nothing is wrong with what is ticked. What was reported again since the page was read stays listed."""
+    def dismiss(self, chosen: str, words: str, seen: dict[str, int], request: gr.Request) -> ModerationView:
+        """Nothing is wrong with what is ticked. What was reported again since it was `seen` stays listed."""
         by = self.require(Role.ADMIN, request).name
         if not (ids := ids_of(chosen)):
             return self._shown(words, error_notice(NONE_CHOSEN))
-        again = dismiss(self.store, {id: read.reports.get(id, 0) for id in ids}, by=by)
+        again = dismiss(self.store, {id: seen.get(id, 0) for id in ids}, by=by)
         if again:
             return self._shown(words, error_notice("What was reported again meanwhile is listed still; look again."))
         return self._shown(words, success_notice("What you chose is no longer listed."))
 
-    def block(self, text: str, words: str, read: ModerationRead, request: gr.Request) -> ModerationView:
-        """Words as lines; what others changed of them since the page was read stays."""
+    def block(self, text: str, words: str, read: Sequence[str], request: gr.Request) -> ModerationView:
+        """Words as lines; what others changed of them since they were `read` stays."""
         by, lines = self.require(Role.ADMIN, request).name, (text or "").splitlines()
         if len(lines) > MOST_WORDS or any(len(line) > LONGEST for line in lines):
             return self._shown(words, error_notice(f"at most {MOST_WORDS} lines of {LONGEST} characters"))
-        blocked = block(self.store, lines, by=by, read=read.words)
-        return self._shown(
-            words, success_notice(f"{len(blocked)} blocked. Prompts with one are not drawn from now on.")
-        )
+        blocked = block(self.store, lines, by=by, read=read)
+        note = success_notice(f"{len(blocked)} blocked. Prompts with one are not drawn from now on.")
+        return self._with_words(self._shown(words, note))
+
+    def _with_words(self, view: ModerationView) -> ModerationView:
+        blocked = blocked_words(self.store)
+        return view._replace(words="\n".join(blocked), words_read=tuple(blocked))
 
     def _shown(self, words: str, note: str) -> ModerationView:
+        """The lists; the blocked words stay as somebody may be writing them."""
         reports, hidden = open_reports(self.store), withheld(self.store)
         search = replace(EVERYTHING, search=(words or "")[:LONGEST_SEARCH])
         listed = self.store.trajectories(limit=SHOWN, keep=search)
-        blocked = blocked_words(self.store)
         return ModerationView(
             "".join(map(self._report, reports)) or NOTHING_REPORTED,
             _choices([_choice(each, self.store.picture_or_none(each.cover or "")) for each in listed]),
             _choices([_choice(each, withheld_picture(self.store, each.cover or "")) for each in hidden]),
             gr.update(visible=bool(reports)),
             gr.update(visible=bool(hidden)),
-            "\n".join(blocked),
-            ModerationRead({each.trajectory_id: each.last for each in reports}, tuple(blocked)),
+            {each.trajectory_id: each.last for each in reports},
+            gr.skip(),
+            gr.skip(),
             note,
         )
 
@@ -189,13 +187,13 @@ def _moderation(handlers: ModerationHandlers) -> None:
     gr.HTML("<h2>Blocked words</h2>", elem_classes="moderation-title", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
-    read = gr.State(ModerationRead())
-    shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, blocked, read, note)]
+    seen, read = gr.State({}), gr.State(())
+    shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, seen, blocked, read, note)]
     on_load_for("moderation", handlers, shown, **UNLIMITED)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **UNLIMITED)
     for button, act, among, more in (
         (hide_reported, handlers.hide, reports, []),
-        (keep, handlers.dismiss, reports, [read]),
+        (keep, handlers.dismiss, reports, [seen]),
         (hide, handlers.hide, found, []),
         (show, handlers.show_again, hidden, []),
     ):
