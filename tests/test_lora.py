@@ -283,6 +283,7 @@ FIRST = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
         (configured(peft_type="LOHA"), "got 'LOHA', wanted LORA"),
         (configured(modules_to_save=["lm_head"]), "modules_to_save is set"),
         (configured(r=0), "r: got 0, wanted a number above 0"),
+        (configured(lora_alpha=float("inf")), "lora_alpha: got inf, wanted a number above 0"),
         (configured(base_model_name_or_path=None), "names no base"),
     ],
 )  # fmt: skip

@@ -20,6 +20,7 @@ from model.backends.checkpoint.checks import AGAIN, described, read_json
 from model.backends.checkpoint.deepseek import FLOATS
 from model.backends.checkpoint.saving import PROVENANCE, Files, check_finite, replacing, write_provenance, write_tensors
 from model.backends.contract import CheckpointError
+from model.examples import is_number
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft's, of every name
@@ -106,8 +107,8 @@ def _check_config(config: Mapping[str, Any], path: Path) -> None:
     if not isinstance(config.get("base_model_name_or_path"), str) or not config["base_model_name_or_path"]:
         raise CheckpointError(f"{path}: base_model_name_or_path names no base; write there what it was trained beside")
     for name in ("r", "lora_alpha"):
-        if not isinstance(value := config.get(name), int | float) or isinstance(value, bool) or not value > 0:
-            raise CheckpointError(f"{path}: {name}: got {value!r}, wanted a number above 0; {AGAIN}")
+        if not is_number(value := config.get(name)) or not value > 0:
+            raise CheckpointError(f"{path}: {name}: got {value!r:.60}, wanted a number above 0; {AGAIN}")
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
