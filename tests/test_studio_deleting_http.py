@@ -108,11 +108,11 @@ def look_everywhere(visitor: Visitor, admin: Visitor, run: str, sha256s: list[st
         *(visitor.call("picture", sha256) for sha256 in sha256s),
         *(visitor.tool("picture", sha256=sha256) for sha256 in sha256s),
         admin.ask("annotate", "start", shows="annotate-prompt"),
-        admin.ask("arena", "opened", shows="arena-prompt"),
-        admin.ask("review", "opened", shows="review-stage", project="reflections"),
-        admin.ask("review", "opened", shows="review-stage", trajectory=run),
+        admin.ask("arena", "start", shows="arena-prompt"),
+        admin.ask("review", "start", shows="review-stage", project="reflections"),
+        admin.ask("review", "start", shows="review-stage", trajectory=run),
         admin.ask("review", "look", {"textbox": run}),
-        admin.ask("project", "opened", shows="project-board", id="reflections"),
+        admin.ask("project", "start", shows="project-board", id="reflections"),
         admin.ask("datasets", "export"),
     ]
     files = {path for answer in seen for path in answer.paths}

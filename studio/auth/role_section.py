@@ -5,6 +5,7 @@ It decides what is seen and protects nothing: handlers are protected by `access`
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, Protocol
 
 import gradio as gr
@@ -53,6 +54,7 @@ def on_load_for(path: str, handlers: Starting, outputs: Sequence[Any], **options
     """Run `handlers.start` when the page `path` is loaded by somebody in its role; for others the outputs stay as they
     are."""
 
+    @wraps(handlers.start)
     def opened(request: gr.Request) -> Any:
         if handlers.identity_of(request).may(ROLES[path]):
             return handlers.start(request)
