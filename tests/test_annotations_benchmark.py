@@ -80,6 +80,7 @@ def test_a_median_that_grew_too_much_is_named_whatever_it_is(store):
     assert benchmark.compare(store, part, 4, 3).endswith("it was not so of: a")
 
 
+@pytest.mark.thorough
 def test_an_export_is_timed_beside_datasets_and_is_the_same_after_a_kill(store, capsys):
     export_benchmark.measure(store, 100)
     printed = capsys.readouterr().out

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from commands import run
 
@@ -22,6 +23,7 @@ def test_a_step_is_timed_by_its_operations_and_set_against_the_best_other(tiny_c
     assert "2.50×" in table({"native.c": [2.0], "oneDNN": [6.0], "torch": [5.0]}, [1])
 
 
+@pytest.mark.thorough
 def test_both_engines_pick_the_same_codes_and_every_case_is_measured():
     done = run("model.benchmark", "--counts", "1", "3", "--repeats", "1", "--device", "cpu", "--json")
     assert done.returncode == 0, done.stderr

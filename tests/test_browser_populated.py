@@ -109,9 +109,11 @@ def test_a_reload_in_the_middle_of_a_drawing_shows_that_drawing(page: Page, serv
 def test_only_what_somebody_started_is_announced(page: Page, server: Server):
     page.goto(server.url)
     expect(page.locator("#timeline .label")).to_have_text("Recorded example")
+    page.locator("#timeline .speed").select_option("4")
     expect(page.locator("#timeline .reason").first).not_to_be_empty()
     expect(page.locator("#timeline .ending .copy").first).to_be_visible()
     expect(page.locator("#timeline .spoken")).to_be_empty()
+    page.locator("#timeline .speed").select_option("1")
     page.locator("#timeline .toggle").click()  # play again
     expect(page.locator("#timeline .spoken")).to_contain_text("the model says no")
     page.reload()

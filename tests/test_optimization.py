@@ -53,7 +53,7 @@ def run(launcher: Launcher, checkpoint: Path, out: Path, options: tuple[str, ...
 
 @pytest.mark.parametrize(
     ("options", "launcher"),
-    [((), by_two_forks), *few([((), by_torchrun), (ADAPTER, by_two_forks)])],
+    few([((), by_two_forks), ((), by_torchrun), (ADAPTER, by_two_forks)]),
     ids=["all weights", "by torchrun", "adapter"],
 )
 def test_two_processes_learn_what_one_learns(
