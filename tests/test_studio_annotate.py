@@ -18,7 +18,7 @@ from model.world.language import parse
 from model.world.reasons import read_reason
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.item_token import ItemToken, last_done
-from studio.annotate.reflection_form import ReflectionItem, shown_again
+from studio.annotate.reflection_form import reflection_item
 from studio.annotate.stock_reasons import reasons_for, reasons_of_prompt
 from studio.annotate.view import AnnotateView
 from studio.components.forms.sheet import rewritten
@@ -55,16 +55,14 @@ def submit(
     return handlers.submit(None, token, filled(token, verdict, rating, reason, plan_rating, plan), visit())
 
 
-def shown(handlers: AnnotateHandlers, view: AnnotateView) -> ReflectionItem:
+def shown(view: AnnotateView) -> ItemToken:
     """What the page shows, by the token that it keeps."""
-    token = ItemToken.read(view.token)
-    project, trajectory_id = assignment.item_location(handlers.store, token.item)
-    return shown_again(token, project, handlers.store.trajectory(trajectory_id))
+    return ItemToken.read(view.token)
 
 
 def place(handlers: AnnotateHandlers, view: AnnotateView) -> tuple[str, int]:
-    item = shown(handlers, view)
-    return item.trajectory_id, item.segment
+    item = shown(view)
+    return assignment.item_location(handlers.store, item.item)[1], item.segment
 
 
 def submitted(store) -> dict[int, dict]:
@@ -74,8 +72,8 @@ def submitted(store) -> dict[int, dict]:
 def test_the_reflection_that_waits_longest_is_shown_first_with_its_plan(store, handlers):
     first, _ = save(store, 0), save(store, 1)
     view = handlers.start(visit())
-    item = shown(handlers, view)
-    assert (item.trajectory_id, item.segment, item.thought) == (first, 2, 0)
+    assert place(handlers, view) == (first, 2)
+    assert reflection_item(shown(view), store.trajectory(first)).thought == 0
     shown_as = answers(view)
     assert shown_as["reason_correction"] == "there are three apples instead of two."
     assert shown_as["thought_correction"] == PLAN
@@ -88,7 +86,7 @@ def test_an_address_names_the_trajectory_to_show(store, handlers):
     save(store, 0)
     second = save(store, 1)
     assert place(handlers, handlers.start(visit(trajectory=second)))[0] == second
-    assert shown(handlers, handlers.start(visit(trajectory="nonsense"))).key
+    assert shown(handlers.start(visit(trajectory="nonsense"))).key
 
 
 def test_a_submit_leads_through_the_reflections_of_a_trajectory_and_on_to_the_next(store, handlers):
@@ -124,8 +122,8 @@ def test_a_correction_and_an_opinion_of_the_plan_are_stored_together(store, hand
 
 def test_the_time_spent_is_recorded(store, handlers):
     save(store)
-    item = shown(handlers, handlers.start(visit()))
-    submit(handlers, replace(item, shown_at=item.shown_at - 12).token(), "yes")
+    item = shown(handlers.start(visit()))
+    submit(handlers, item._replace(shown_at=item.shown_at - 12).token(), "yes")
     (stored,) = store.annotations()
     assert 11.5 < stored.seconds < 60  # the page rounds when it was shown
 
@@ -154,7 +152,7 @@ def test_submitting_the_same_showing_twice_stores_it_once(store, handlers):
     save(store)
     token = handlers.start(visit()).token
     sent = [submit(handlers, token, "yes", 4, plan_rating=5) for _ in range(5)]
-    assert {shown(handlers, view).segment for view in sent} == {4}
+    assert {shown(view).segment for view in sent} == {4}
     assert len(store.history(store.trajectories()[0].id)) == 2
 
 
@@ -163,8 +161,8 @@ def test_a_showing_that_was_submitted_with_other_answers_is_shown_as_stored(stor
     token = handlers.start(visit()).token
     submit(handlers, token, "yes", 4)
     view = submit(handlers, token, "yes", 1)
-    assert (shown(handlers, view).segment, answers(view)["reason_rating"]) == (2, 4)
-    assert shown(handlers, view).key != ItemToken.read(token).key
+    assert (shown(view).segment, answers(view)["reason_rating"]) == (2, 4)
+    assert shown(view).key != ItemToken.read(token).key
     assert "Submitted before" in view.note
 
 
@@ -191,10 +189,10 @@ def test_undo_goes_back_step_by_step(store, handlers):
     view = handlers.start(visit())
     for _ in range(2):
         view = submit(handlers, view.token, "yes", 4)
-    assert [shown(handlers, handlers.undo(None, visit())).segment for _ in range(2)] == [4, 2]
+    assert [shown(handlers.undo(None, visit())).segment for _ in range(2)] == [4, 2]
     view = submit(handlers, handlers.start(visit()).token, "yes", 5)
     assert submitted(store) == {2: {"verdict_right": "yes", "reason_rating": 5}}
-    assert shown(handlers, handlers.undo(None, visit())).segment == 2
+    assert shown(handlers.undo(None, visit())).segment == 2
 
 
 def test_skip_leaves_the_drawing_and_undo_brings_all_of_it_back(store, handlers):
@@ -203,7 +201,7 @@ def test_skip_leaves_the_drawing_and_undo_brings_all_of_it_back(store, handlers)
     view = handlers.undo(None, visit())
     assert place(handlers, view) == (first, 2)
     assert "2 waiting" in view.progress
-    assert shown(handlers, submit(handlers, view.token, "yes", 4)).segment == 4
+    assert shown(submit(handlers, view.token, "yes", 4)).segment == 4
 
 
 def test_a_drawing_deleted_meanwhile_is_passed_over(store, handlers):
@@ -243,8 +241,8 @@ def test_how_far_one_is_in_a_drawing_of_several_images_is_said_after_every_submi
 def test_a_page_that_has_lost_its_item_starts_again(store, handlers):
     save(store)
     for lost in ("", None, "nonsense", "[1]", '[1e999, 2, "k", 0]', '[1, 2, "", 0]'):
-        assert shown(handlers, submit(handlers, lost, "yes")).segment == 2
-        assert shown(handlers, handlers.skip(None, lost, "", visit())).segment == 2
+        assert shown(submit(handlers, lost, "yes")).segment == 2
+        assert shown(handlers.skip(None, lost, "", visit())).segment == 2
 
 
 @pytest.mark.parametrize("segment", [0, 1, 99, -1, -99])

@@ -25,10 +25,9 @@ from studio.annotate.reflection_form import (
     ReflectionItem,
     asks_only_about_reflections,
     check_correction,
-    open_item,
+    reflection_item,
     reflection_sheet,
     reflections_of,
-    shown_again,
 )
 from studio.annotate.reflection_view import progress_line, sent_back
 from studio.annotate.stock_reasons import reasons_for
@@ -87,11 +86,9 @@ class AnnotatorInProject:
         """One thing of an item, or all of it; `sent` is filled in instead of what is stored. Raises NotFoundError."""
         trajectory = self.trajectory(item_id)
         annotations = self._said(item_id, trajectory)
+        showing = ItemToken.begin(item_id, segment if self.is_about_reflections else WHOLE_ITEM)
         if self.is_about_reflections:
-            item = open_item(item_id, self.project.id, trajectory, segment)
-            showing, annotations = item.showing, _about(item, annotations)
-        else:
-            showing = ItemToken.begin(item_id, WHOLE_ITEM)
+            annotations = _about(reflection_item(showing, trajectory), annotations)
         view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self.store.picture_or_none)
         notice = sent_back(returned(self.store, item_id, self.annotator)) + (PRACTICE if practice else "")
         shown = view._replace(
@@ -109,7 +106,7 @@ class AnnotatorInProject:
         """The questions that a page shows. Raises NotFoundError, ProjectError and AnswerError."""
         trajectory = trajectory or self.trajectory(showing.item)
         if self.is_about_reflections:
-            item = shown_again(showing, self.project.id, trajectory)
+            item = reflection_item(showing, trajectory)
             reasons = reasons_for(self.store, self.project, trajectory.prompt, item.opposite)
             return reflection_sheet(self.project, trajectory, item, reasons)
         if showing.segment != WHOLE_ITEM:
@@ -126,7 +123,7 @@ class AnnotatorInProject:
         sheet = self.sheet(showing, trajectory)
         made = annotations_of(sheet, showing.key, filled, self.annotator, showing.seconds())
         if self.is_about_reflections:
-            opposite = shown_again(showing, self.project.id, trajectory).opposite
+            opposite = reflection_item(showing, trajectory).opposite
             check_correction(made, trajectory.prompt, opposite)
         return made
 
@@ -149,7 +146,7 @@ class AnnotatorInProject:
         annotations = self._said(showing.item, trajectory)
         if not self.is_about_reflections:
             return annotations
-        return _about(shown_again(showing, self.project.id, trajectory), annotations)
+        return _about(reflection_item(showing, trajectory), annotations)
 
     def _said(self, item_id: int, trajectory: Trajectory) -> list[Annotation]:
         narrowed = {"annotator": self.annotator, "project": self.project.id, "item": item_id}
@@ -173,7 +170,7 @@ class AnnotatorInProject:
 
 def _about(item: ReflectionItem, annotations: Sequence[Annotation]) -> list[Annotation]:
     """What was said of what the form of a reflection shows."""
-    return [annotation for annotation in annotations if annotation.segment in (item.segment, item.thought)]
+    return [annotation for annotation in annotations if annotation.segment in (item.showing.segment, item.thought)]
 
 
 def _kept(annotations: Sequence[Annotation], sent: Sequence[Annotation]) -> Kept:

@@ -5,7 +5,7 @@ what was filled in.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 
 from annotations.errors import AnswerError
@@ -34,23 +34,11 @@ KNOWN = {(question.name, question.segment, type(question.form)) for question in 
 
 @dataclass(frozen=True)
 class ReflectionItem:
-    """What is shown: a reflection, the thought behind its image, and the key of this showing."""
+    """What is shown: a reflection (the segment of `showing`), and the thought behind its image."""
 
-    item: int  # of the queue
-    project: str
-    trajectory_id: str
-    segment: int  # of the reflection
+    showing: ItemToken
     opposite: str  # the verdict that is right if the model's is wrong: “yes” or “no”
     thought: int | None  # segment of the plan, where there is one
-    key: str
-    shown_at: float  # seconds since the epoch
-
-    @property
-    def showing(self) -> ItemToken:
-        return ItemToken(self.item, self.segment, self.key, self.shown_at)
-
-    def token(self) -> str:
-        return self.showing.token()
 
 
 def asks_only_about_reflections(project: Project) -> bool:
@@ -64,23 +52,15 @@ def reflections_of(trajectory: Trajectory) -> list[int]:
     return [i for i, s in enumerate(trajectory.segments) if isinstance(s, Reflection) and s.finished]
 
 
-def open_item(item: int, project: str, trajectory: Trajectory, segment: int) -> ReflectionItem:
-    """A showing of one reflection, with the last thought since the reflection before it."""
-    reflection = trajectory.segments[segment]
-    before = reversed(list(enumerate(trajectory.segments[:segment])))
-    since = takewhile(lambda pair: not isinstance(pair[1], Reflection), before)
-    thought = next((i for i, s in since if isinstance(s, Thought) and s.finished), None)
-    opposite = right_answer(reflection, {VERDICT_RIGHT: NO})
-    begun = ItemToken.begin(item, segment)
-    return ReflectionItem(item, project, trajectory.id, segment, opposite, thought, begun.key, begun.shown_at)
-
-
-def shown_again(showing: ItemToken, project: str, trajectory: Trajectory) -> ReflectionItem:
-    """The showing that a token names. Raises AnswerError where it names none."""
+def reflection_item(showing: ItemToken, trajectory: Trajectory) -> ReflectionItem:
+    """The reflection that a token names, with the last thought since the reflection before it. Raises AnswerError where
+    it names none."""
     if showing.segment not in reflections_of(trajectory):
         raise AnswerError("this page shows something that is not asked about any more; load it again")
-    made = open_item(showing.item, project, trajectory, showing.segment)
-    return replace(made, key=showing.key, shown_at=showing.shown_at)
+    before = reversed(list(enumerate(trajectory.segments[: showing.segment])))
+    since = takewhile(lambda pair: not isinstance(pair[1], Reflection), before)
+    thought = next((i for i, s in since if isinstance(s, Thought) and s.finished), None)
+    return ReflectionItem(showing, right_answer(trajectory.segments[showing.segment], {VERDICT_RIGHT: NO}), thought)
 
 
 def fits(opposite: str) -> Wording:
@@ -107,7 +87,8 @@ def reflection_sheet(
     of a wrong verdict, unless the project requires it: its correction is asked for. `reasons`: to choose from where the
     verdict is wrong. A title that an admin changed is asked as it stands.
     """
-    reason = trajectory.segments[item.segment].reason
+    segment = item.showing.segment
+    reason = trajectory.segments[segment].reason
     asked = questions_about(Reflection.kind, project.questions)
     if not reason.strip():
         asked = tuple(question for question in asked if question.name != REASON_RATING)
@@ -117,10 +98,10 @@ def reflection_sheet(
         title="What should it have said?",
         help=f"After “{item.opposite.capitalize()},” – the whole reason. It is needed here.",
     )
-    worded = worded_as_asked(project, trajectory, item.segment)
+    worded = worded_as_asked(project, trajectory, segment)
     things = [
         SheetTarget(
-            item.segment,
+            segment,
             None,
             "",
             asked,
