@@ -445,7 +445,10 @@ def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answ
 def test_what_two_admins_change_of_a_question_at_the_same_time_is_told_to_the_second(store, handlers):
     store.create_project(RICH)
     editor, name = handlers.questions, RICH.questions[0].name
-    asked = lambda: store.project(RICH.id).questions  # noqa: E731
+
+    def asked():
+        return store.project(RICH.id).questions
+
     fields = [*QuestionFields.of(asked()[0])]
     shown = editor.choose(RICH.id, name, visit()).read  # on both pages
     first = editor.keep(visit(), RICH.id, name, shown, "One's words", *fields[1:])
