@@ -15,9 +15,9 @@ from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, SOURCES, read_manifest
 from annotations.export.preview import survey
 from annotations.store.store import open_store
+from studio.components.quantities import size
 from studio.datasets import handlers as datasets
 from studio.datasets.handlers import DatasetsHandlers, DatasetsView, ExportForm, zip_of
-from studio.datasets.rows_table import size
 from studio.settings import Mode, Settings
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")

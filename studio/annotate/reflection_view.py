@@ -9,6 +9,7 @@ from annotations.queue.assignment import AnnotatorProgress
 from annotations.queue.own_gold_accuracy import GoldRecord
 from annotations.queue.own_items import Pace
 from model.trajectory import Image, Reflection, Source, Trajectory
+from studio.components.quantities import duration
 from studio.components.render import SMOOTH, data_url, escaped, isolated, rounds_of, sentence, verdict, width_of
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
@@ -79,12 +80,8 @@ def progress_line(
 def _pace(pace: Pace | None) -> str:
     if pace is None or not pace.today:
         return ""
-    each = f", {_duration(pace.seconds)} each" if pace.seconds and pace.seconds >= 1 else ""
+    each = f", {duration(pace.seconds)} each" if pace.seconds and pace.seconds >= 1 else ""
     return f'<span class="pace" title="drawings since midnight, UTC">{pace.today:,} today{each}</span>'
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _standing(known: GoldRecord | None) -> str:

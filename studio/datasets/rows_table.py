@@ -21,12 +21,12 @@ from annotations.export.preview import Survey
 from annotations.export.registry import KINDS
 from annotations.export.writing.writers import load_line
 from annotations.store.statistics import StoreCounts
+from studio.components.quantities import people, size
 from studio.components.render import escaped, image, isolated
 
 SHOWN = 4  # rows on the page
 LONGEST_TEXT = 300  # characters of a value
 FIRST = ("prompt", "completion", "chosen", "rejected", "label")  # columns that are shown before others
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def figures(counts: StoreCounts) -> str:
@@ -39,10 +39,6 @@ def figures(counts: StoreCounts) -> str:
     )
     cells = "".join(f"<div><dt>{name}</dt><dd>{number:,}</dd><dd>{more}</dd></div>" for name, number, more in rows)
     return f'<dl class="figures">{cells}</dl>'
-
-
-def people(count: int) -> str:
-    return "1 person" if count == 1 else f"{count:,} people"
 
 
 def survey_html(kind: ExportKind, found: Survey) -> str:
@@ -58,14 +54,6 @@ def survey_html(kind: ExportKind, found: Survey) -> str:
     rows = "row" if found.rows == 1 else "rows"
     lead = f"{least}<b>{found.rows:,}</b> {rows} from {found.trajectories:,} drawings, about {size(found.bytes)}."
     return f'<p class="lead">{lead}</p>{table}'
-
-
-def size(count: float) -> str:
-    """“4.2 MB”."""
-    unit = 0
-    while count >= 1000 and unit < len(UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.1f} {UNITS[unit]}" if unit else f"{count:.0f} {UNITS[unit]}"
 
 
 def progress_html(progress: ExportProgress) -> str:

@@ -21,6 +21,7 @@ from studio.auth.identity import is_local
 from studio.components import render
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
+from studio.components.quantities import duration
 from studio.components.timeline.component import timeline
 from studio.gallery.bulk import BulkHandlers, bulk_bar, changed_by
 from studio.gallery.filters import (
@@ -123,8 +124,7 @@ def backed_up(store: Store, settings: Settings, now: datetime) -> str:
     done = last(store.database.directory)
     if done is None:
         return '<p class="soft">No backup has been made yet.</p>'
-    minutes = round((now - done).total_seconds() / 60)
-    age = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+    age = duration((now - done).total_seconds())
     return f'<p class="soft">The last backup was made {age} ago.</p>'
 
 

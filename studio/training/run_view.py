@@ -15,8 +15,8 @@ from annotations.schema.questions import QUESTIONS
 from model.training.runs.metric_descriptions import NO_METRICS
 from model.training.runs.settings import by_present_names
 from studio.auth.pseudonyms import Names
+from studio.components.quantities import duration, people, size
 from studio.components.render import escaped, isolated
-from studio.datasets.rows_table import people, size
 from studio.training.curves import metric_name, metric_title, read_metrics, seconds_per_step
 from studio.training.evaluations import last_values
 from studio.training.provenance import LearntAnnotation
@@ -26,13 +26,6 @@ from studio.training.runs import RunStatus, TrainingRun, killed_words, read_json
 SHOWN = 24  # annotations that a checkpoint learnt from
 NO_RUNS = '<p class="none">No run yet. Export a data set, choose it here, and press Start.</p>'
 TITLES = {question.name: question.title for question in QUESTIONS}
-
-
-def duration(seconds: float) -> str:
-    """“40 s”, “12 min”, “3.5 h”."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def estimate_html(expected: RunEstimate, steps: int) -> str:
