@@ -122,8 +122,11 @@ def inspect(source: str | Path) -> dict[str, Any]:
         base, adapters = unstacked(source)
         tokenizer = open_tokenizer(base)
         config = open_config(base, tokenizer)
+        network = blank(config)
         if Path(base).exists():
-            check_tensors(blank(config), placed(Path(base)), base)
+            check_tensors(network, placed(Path(base)), base)
+        for adapter in adapters:
+            adapter.check_layers(network)
     sizes, text, codec = sizes_of(config), config.text_config, config.vq_config
     return {
         "checkpoint": name_of(source),

@@ -267,6 +267,7 @@ def cut(folder: Path) -> None:
 
 
 FIRST = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
+OTHER = "base_model.model.model.language_model.layers.99.self_attn.q_proj"
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,8 @@ FIRST = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
         (rewritten(lambda t: t.update({f"{FIRST}.lora_B.weight": torch.ones(3, 4)})), "change of 3×64|none of rank"),
         (rewritten(lambda t: t.update({f"{FIRST}.lora_B.weight": torch.ones(64, 5)})), "none of rank 4"),
         (rewritten(lambda t: t.update({"base_model.model.score.weight": torch.ones(2)})), "no part of a LoRA adapter"),
+        (rewritten(lambda t: t.update({f"{OTHER}.lora_{x}.weight": torch.ones(4, 4) for x in "AB"})), "does not have"),
+        (rewritten(lambda t: t.update({f"{FIRST}.lora_A.weight": torch.ones(4, 9)})), "a change of 64×9, .* has 64×64"),
         (configured(peft_type="LOHA"), "got 'LOHA', wanted LORA"),
         (configured(modules_to_save=["lm_head"]), "modules_to_save is set"),
         (configured(r=0), "r: got 0, wanted a number above 0"),
@@ -289,8 +292,9 @@ FIRST = "base_model.model.model.language_model.layers.0.self_attn.q_proj"
 )  # fmt: skip
 def test_a_damaged_or_unknown_adapter_is_refused(copied: Path, damage: Callable[[Path], None], said: str):
     damage(copied)
-    with pytest.raises(CheckpointError, match=said):
-        open_checkpoint(copied)
+    for opening in (open_checkpoint, command.inspect):
+        with pytest.raises(CheckpointError, match=said):
+            opening(copied)
 
 
 def test_the_command_trains_inspects_and_merges_an_adapter(

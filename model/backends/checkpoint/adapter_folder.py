@@ -48,17 +48,21 @@ class AdapterFolder:
         """Numbers in it."""
         return sum(part.numel() for change in self.changes.values() for part in change.parts)
 
-    def merged(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-        """The base's tensors, with the adapter in them. Raises CheckpointError for a base of other layers or sizes."""
-        left = dict(self.changes)
-        for name, tensor in tensors:
-            change = left.pop(name, None)
-            if change is not None and (len(change.b), change.a.shape[1]) != tuple(tensor.shape):
-                got, expected = f"{len(change.b)}×{change.a.shape[1]}", "×".join(map(str, tensor.shape))
+    def check_layers(self, network: torch.nn.Module) -> None:
+        """Raises CheckpointError where the base, perhaps without memory for its weights, has other layers or sizes."""
+        weights = dict(network.named_parameters())
+        for name, change in self.changes.items():
+            if name not in weights:
+                raise CheckpointError(f"{self.folder} changes {name}, which {self.base} does not have")
+            got, expected = (len(change.b), change.a.shape[1]), tuple(weights[name].shape)
+            if got != expected:
+                got, expected = ("×".join(map(str, shape)) for shape in (got, expected))
                 raise CheckpointError(f"{self.folder}: {name}: got a change of {got}, {self.base} has {expected}")
-            yield name, tensor if change is None else change.applied(tensor)
-        if left:
-            raise CheckpointError(f"{self.folder} changes {next(iter(left))}, which {self.base} does not have")
+
+    def merged(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The base's tensors, with the adapter in them."""
+        for name, tensor in tensors:
+            yield name, self.changes[name].applied(tensor) if name in self.changes else tensor
 
     def check_base(self, fingerprint: str) -> None:
         """Raises CheckpointError where the weights are not those that the adapter was trained beside."""

@@ -224,6 +224,8 @@ def open_network(
         network = _downloaded(str(source), config, dtype)
         return network, ""
     network, described_base = blank(config), {}
+    for adapter in adapters:
+        adapter.check_layers(network)
     tensors = _described(whole(network, folder), described_base)
     for adapter in adapters:
         tensors = adapter.merged(tensors)
