@@ -190,6 +190,9 @@ def test_the_trail_says_everything_and_any_revision_comes_back(store, handlers):
     [now] = [a for a in store.annotations("t0", annotator="ann", project="team") if a.segment == 2]
     assert now.answers["verdict_right"] == "yes"
     assert len(store.history("t0", segment=2, annotator="ann")) == 3
+    for once_more in (first, now.id):
+        assert f"counts already, by revision {now.id}." in handlers.restore("t0", once_more, visit()).note
+    assert len(store.history("t0", segment=2, annotator="ann")) == 3
     assert "Choose the revision" in handlers.restore("t0", None, visit()).note
     assert "no revision 999" in handlers.restore("t0", 999, visit()).note
     assert "no trajectory" in handlers.look("gone", visit()).trail
@@ -359,7 +362,7 @@ def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_
     assert "no project" in handlers.decide(case, '{"2": {"verdict_right": "no"}}', asked).note
     handlers.following(case, asked)
     assert store.history("t0") == before
-    assert "counts again" in handlers.restore("t0", shown, asked).note
+    assert "counts already" in handlers.restore("t0", shown, asked).note
 
 
 @ON_SQLITE

@@ -4,9 +4,10 @@ Knows the store and how answers are compared; people are pseudonymous unless who
 checks who is asking.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -220,6 +221,8 @@ class ReviewHandlers(PageHandlers):
             known = {a.id: a for a in (change.after for change in self._changes(user, id)) if a is not None}
             if (number := whole_number(revision)) not in known:
                 raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
+            if (newest := _same_as_newest(known, number)) is not None:
+                return stay(ReviewView, f"What revision {number} says counts already, by revision {newest}.")
             again = review.restore_revision(self.store, number, key=uuid4().hex, by=user.name)
         except AnnotationsError as error:
             return stay(ReviewView, redact_paths(error))
@@ -321,6 +324,15 @@ class ReviewHandlers(PageHandlers):
         learnt_by = learners(runs_dir(self.store), [revision for _, revision in revisions])
         shown = review_table.trail(changes, drawing, all_readable(self.store, user), names, learnt_by)
         return {"trail_of": trajectory_id, "trail": shown, "revision": menu}
+
+
+def _same_as_newest(known: Mapping[int, Annotation], revision: int) -> int | None:
+    """The newest revision of what `revision` is about, by the same person, where it says the same."""
+    old = known[revision]
+    place = attrgetter("segment", "annotator", "project", "item")
+    newest = max(id for id, other in known.items() if place(other) == place(old))
+    said = attrgetter("answers", "status", "decision")
+    return newest if said(known[newest]) == said(old) else None
 
 
 def _newest(answers: ProjectAnswers, *, without: str | None = None) -> int:
