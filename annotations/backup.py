@@ -28,7 +28,7 @@ from typing import Any
 from annotations.db import postgres
 from annotations.db.engine import FILE, default_directory, default_pictures, default_url, make_private_directory
 from annotations.db.locks import in_one_process, maintenance_lock
-from annotations.errors import AwayError, BackupError, BusyError, DatabaseError
+from annotations.errors import AnnotationsError, AwayError, BackupError, BusyError, NoRoomError
 from annotations.ops import postgres_dump
 from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, BackupTarget, check
 from annotations.pictures import images
@@ -208,7 +208,7 @@ def _told(what: str) -> Iterator[None]:
     """Whatever a disk or the network says, as one line of ours."""
     try:
         yield
-    except BackupError:
+    except (BackupError, NoRoomError):
         raise
     except (
         AwayError,
@@ -280,7 +280,7 @@ def main() -> None:
             made = make(arguments.data, arguments.target, *place)
         else:
             made = restore(arguments.target, arguments.data, *place)
-    except (BackupError, DatabaseError) as error:
+    except AnnotationsError as error:
         sys.exit(f"backup: {error}")
     print(f"backup of {made.made_at}" if made else f"there is no backup in {arguments.target}")
 

@@ -2,10 +2,16 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from annotations.errors import NoRoomError
+
 PREFIX = "aha-studio-"
+FULL = 2**18  # bytes free of a disk on which a write failed for want of room
 
 
 def process_prefix() -> str:
@@ -13,9 +19,24 @@ def process_prefix() -> str:
     return f"{PREFIX}{os.getpid()}-"
 
 
-def scratch_folder() -> "tempfile.TemporaryDirectory[str]":
-    """A context: a new folder, which is removed at its end."""
-    return tempfile.TemporaryDirectory(prefix=process_prefix())
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A new folder, which is removed at the end. Raises NoRoomError where its disk is full."""
+    with tempfile.TemporaryDirectory(prefix=process_prefix()) as folder, no_room_told(Path(folder)):
+        yield folder
+
+
+@contextmanager
+def no_room_told(folder: Path) -> Iterator[None]:
+    """Errors while the disk of a folder of `scratch_folder` is full say so. Raises NoRoomError."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        if shutil.disk_usage(folder).free >= FULL:
+            raise
+        raise NoRoomError(
+            f"{folder.parent} is full; make room there, or name another temporary folder in TMPDIR"
+        ) from error
 
 
 def remove_left_behind() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import lzma
 import shutil
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from annotations.errors import ImportingError
+from annotations.errors import ImportingError, NoRoomError
 from annotations.scratch_folders import scratch_folder
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".tar")
@@ -78,12 +79,17 @@ def unpack(file: Path, folder: Path, room: int = MOST_BYTES) -> int:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = _entries(file, archive)
-            limit = min(room, max(FREE_BYTES, MOST_RATIO * file.stat().st_size), shutil.disk_usage(folder).free // 2)
+            limit = min(room, max(FREE_BYTES, MOST_RATIO * file.stat().st_size))
             if (size := sum(entry.file_size for _, entry in entries)) > limit:
                 raise _too_large(file, size, limit)
+            if size > (free := shutil.disk_usage(folder).free // 2):
+                raise NoRoomError(
+                    f"{file.name} unpacks to {size:,} bytes, wanted at most half of the {2 * free:,} that are free in "
+                    f"{tempfile.gettempdir()}; make room there, or name another temporary folder in TMPDIR"
+                )
             done = 0
             for path, entry in entries:
-                done += _write(archive, entry, folder / path, file, limit - done)
+                done += _write(archive, entry, folder / path, file, min(limit, free) - done)
             return done
     except NotImplementedError as error:
         raise ImportingError(

@@ -22,6 +22,7 @@ from annotations.importing.source_tables import TableSource
 from annotations.pictures import trajectory_pictures
 from annotations.pictures.images import PngFile
 from annotations.schema.imported_record import Record
+from annotations.scratch_folders import no_room_told
 from annotations.store import imported_records, trajectories
 from annotations.store.imported_records import PreparedRecord
 from annotations.store.store import Store
@@ -89,7 +90,7 @@ def check(store: Store, job: CheckJob, on_progress: OnProgress) -> CheckOutcome:
     total = job.rows
     if job.file is None:
         return _check(store, job, None, total, on_progress)
-    with job.file.open("wb") as file:
+    with no_room_told(job.file.parent), job.file.open("wb") as file:
         return _check(store, job, file, total, on_progress)
 
 
