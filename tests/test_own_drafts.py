@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from model.decoding.load_for_inference import open_checkpoint
 from model.sequences import Codes, Text
 from model.training.dataset import DataError
 from model.training.embedded.own_drafts import make_drafts
+from model.training.training_sequences import TokenKind
 from model.training.world_data.curriculum import TaskMixture
-from model.training.world_data.drafts import PolicyDraft, read_drafts, write_drafts
+from model.training.world_data.drafts import PolicyDraft, RejectedDraft, read_drafts, write_drafts
 from model.training.world_data.world_sequences import world_sequences
 from model.world.language import parse
 from model.world.random_scenes import sample_scene
@@ -36,11 +38,23 @@ def two(tiny: Janus) -> list[PolicyDraft]:
     return found
 
 
-def test_drafts_are_read_back_as_they_were_written(two: list[PolicyDraft], tmp_path: Path):
-    write_drafts(two, tmp_path / "drafts.parquet")
-    for before, after in zip(two, read_drafts(tmp_path / "drafts.parquet"), strict=True):
+@pytest.fixture
+def redrawn(two: list[PolicyDraft]) -> list[PolicyDraft]:
+    """The same, each drawn after another blue cat, of which the model said something false."""
+    image = render(sample_scene(random.Random(1), parse("a blue cat")))
+    first = RejectedDraft(tuple(patch_codes(image)), image, "No, there is no cat.", " blue cat at 1 1")
+    return [replace(draft, earlier=(first,)) for draft in two]
+
+
+def test_drafts_are_read_back_as_they_were_written(two: list[PolicyDraft], redrawn: list[PolicyDraft], tmp_path: Path):
+    written = [*two, *redrawn]
+    write_drafts(written, tmp_path / "drafts.parquet")
+    for before, after in zip(written, read_drafts(tmp_path / "drafts.parquet"), strict=True):
         assert (before.description, before.codes, before.score) == (after.description, after.codes, after.score)
         assert np.array_equal(before.image, after.image)
+        for was, now in zip(before.earlier, after.earlier, strict=True):
+            assert (was.codes, was.reflection, was.thought) == (now.codes, now.reflection, now.thought)
+            assert np.array_equal(was.image, now.image)
 
 
 def test_a_draft_is_of_a_training_prompt_and_shows_what_its_codes_decode_to(tiny_checkpoint: Path):
@@ -51,6 +65,32 @@ def test_a_draft_is_of_a_training_prompt_and_shows_what_its_codes_decode_to(tiny
         assert not held_out(draft.description)
         assert np.array_equal(janus.decode(torch.tensor([draft.codes]))[0], draft.image)
     assert sum(draft.thought is not None for draft in drafts) == 3
+
+
+def test_every_redraw_of_a_trajectory_is_a_draft_with_those_before_it(tiny_checkpoint: Path):
+    drafts = list(make_drafts(open_checkpoint(tiny_checkpoint), 6, 0.5, seed=1, rounds=3))
+    firsts = [draft for draft in drafts if not draft.earlier]
+    assert len(firsts) == 6 and [len(draft.earlier) for draft in drafts if draft.earlier]
+    for before, after in pairwise(drafts):
+        if after.earlier:
+            assert after.description == before.description and len(after.earlier) == len(before.earlier) + 1
+            assert after.earlier[-1].codes == before.codes and after.earlier[-1].thought == before.thought
+            assert after.earlier[-1].reflection.startswith("No")
+
+
+def test_a_redraw_is_judged_and_mended_in_the_context_it_was_drawn_in(tiny: Janus, redrawn: list[PolicyDraft]):
+    mixture = TaskMixture(judge=0.5, redraw=0.5, on_policy=1.0, thinking=0.5, condition_dropout=0.0)
+    stream = world_sequences(tiny, random.Random(0), mixture, redrawn)
+    for task, lesson in (next(stream) for _ in range(20)):
+        said = tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
+        assert "No, there is no cat." in said
+        scored = [id for target in lesson.targets if target.kind is TokenKind.TEXT for id in target.tokens]
+        assert "no cat" not in tiny.tokenizer.decode(scored)  # in the context alone
+        if task == "redraw":
+            codes = [piece.codes for piece in lesson.pieces if isinstance(piece, Codes)]
+            assert codes[:2] == [redrawn[1].earlier[0].codes, redrawn[1].codes] and len(codes) == 3
+            thinks = "red cat at" in said
+            assert ("blue cat at 1 1" in said) is thinks
 
 
 def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, two: list[PolicyDraft]):

@@ -8,10 +8,11 @@ Constructed mistakes come first, when there is no model yet; its own are of othe
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from model.backends.checkpoint.loading import EMBEDDED
@@ -21,10 +22,10 @@ from model.decoding.janus_backend import JanusBackend
 from model.decoding.load_for_inference import open_checkpoint
 from model.evaluation.finished_rollouts import drawn_pictures
 from model.training.dataset import DataError
-from model.training.runs.command import run_command
-from model.training.world_data.drafts import PolicyDraft, check_place, write_drafts
-from model.trajectory import Thought
-from model.world.language import CATEGORIES, write
+from model.training.runs.command import bounded, run_command
+from model.training.world_data.drafts import PolicyDraft, RejectedDraft, check_place, write_drafts
+from model.trajectory import Image, Reflection, Thought, Trajectory
+from model.world.language import CATEGORIES, Description, write
 from model.world.splits import sample_training
 from model.world.verifier import check, read, score
 
@@ -32,9 +33,11 @@ AT_ONCE = 64  # drawings
 
 
 def make_drafts(
-    janus: Janus, count: int, thinking: float, seed: int, category: str | None = None
+    janus: Janus, count: int, thinking: float, seed: int, category: str | None = None, rounds: int = 1
 ) -> Iterator[PolicyDraft]:
-    """First drawings of `count` training prompts, of one category or of all, `thinking` of them after a thought."""
+    """Drawings of `count` training prompts, of one category or of all, `thinking` of them after a thought: the first of
+    each, and its redraws up to `rounds` images.
+    """
     rng = random.Random(f"drafts {seed}")
     prompts = [sample_training(rng, category) for _ in range(count)]
     with_thought = round(count * thinking) if janus.sampling.thinks else 0
@@ -42,13 +45,30 @@ def make_drafts(
     for thinks, part in ((True, prompts[:with_thought]), (False, prompts[with_thought:])):
         sampling = replace(janus.sampling, thinks=thinks)
         requests = [
-            Request(write(description), seed + i, 1, sampling, preview_every=None, id=str(i))
+            Request(write(description), seed + i, rounds, sampling, preview_every=None, id=str(i))
             for i, description in enumerate(part)
         ]
-        for name, trajectory, [picture] in drawn_pictures(JanusBackend(janus), requests, AT_ONCE):
-            description, [image] = part[int(name)], trajectory.images
-            thought = next((segment.text for segment in trajectory.segments if isinstance(segment, Thought)), None)
-            yield PolicyDraft(description, image.codes, picture, score(check(description, read(picture))), thought)
+        for name, trajectory, pictures in drawn_pictures(JanusBackend(janus), requests, AT_ONCE):
+            yield from drafts_of(part[int(name)], trajectory, pictures)
+
+
+def drafts_of(
+    description: Description, trajectory: Trajectory, pictures: Sequence[np.ndarray]
+) -> Iterator[PolicyDraft]:
+    """Each image of a trajectory, with those before it."""
+    earlier: list[RejectedDraft] = []
+    thought, left = None, iter(pictures)
+    for segment in trajectory.segments:
+        match segment:
+            case Thought():
+                thought = segment.text
+            case Image():
+                codes, picture = segment.codes, next(left)
+                right = score(check(description, read(picture)))
+                yield PolicyDraft(description, codes, picture, right, thought, tuple(earlier))
+            case Reflection():
+                earlier.append(RejectedDraft(codes, picture, segment.text, thought))
+                thought = None
 
 
 def main() -> None:
@@ -56,9 +76,10 @@ def main() -> None:
         prog="python -m model.training.embedded.own_drafts", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what draws (default: embedded)")
-    parser.add_argument("--prompts", type=int, default=3000, help="of the training split, one drawing each")
+    parser.add_argument("--prompts", type=int, default=3000, help="of the training split, one trajectory each")
     parser.add_argument("--category", choices=CATEGORIES, help="of the prompts (default: all)")
     parser.add_argument("--thinking", type=float, default=0.5, help="share drawn after a thought")
+    parser.add_argument("--rounds", type=bounded(int, 1, 16), default=1, help="images at most: redraws are drafts, too")
     parser.add_argument("--temperature", type=float, default=1.0, help="of image codes and thoughts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a .parquet file")
@@ -74,7 +95,8 @@ def run(arguments: argparse.Namespace) -> None:
         torch.set_num_threads(1)
     hot = {"temperature": arguments.temperature, "text_temperature": arguments.temperature}
     janus.sampling = replace(janus.sampling, **hot)
-    drafts = list(make_drafts(janus, arguments.prompts, arguments.thinking, arguments.seed, arguments.category))
+    asked = arguments.prompts, arguments.thinking, arguments.seed, arguments.category, arguments.rounds
+    drafts = list(make_drafts(janus, *asked))
     write_drafts(drafts, arguments.out)
     print(f"{len(drafts)} drafts, {sum(draft.right for draft in drafts)} of them right: {arguments.out}")
 

@@ -126,6 +126,23 @@ MIXTURES = {
         drafts_without_thought=0.5,
         on_policy=0.7,
     ),
+    # Mostly judging of its own drafts and redraws, where what it says of redraws is less often true than of drafts.
+    "reflect": TaskMixture(
+        draw=0.1,
+        follow=0.02,
+        judge=0.6,
+        redraw=0.23,
+        edit=0.05,
+        thinking=0.35,
+        thought_only=0.6,
+        paraphrased=0.15,
+        all_wrong=0.05,
+        relation_defects=0.5,
+        first_place=True,
+        anew=1.0,
+        drafts_without_thought=0.5,
+        on_policy=0.85,
+    ),
     # Beside reinforcement learning: what it meets too rarely to keep.
     "rehearsal": TaskMixture(
         judge=0.5,
@@ -137,6 +154,9 @@ MIXTURES = {
         all_wrong=0.1,
         relation_defects=0.5,
         other_request=0.4,
+        first_place=True,
+        anew=1.0,
+        drafts_without_thought=0.5,
     ),
 }
 

@@ -15,15 +15,19 @@ from model.images import encode_png, read_rgb
 from model.training.dataset import DataError, one_line, rows_of
 from model.world.language import Description, parse, write
 
-COLUMNS = arrow.schema(
-    {
-        "prompt": arrow.string(),
-        "codes": arrow.list_(arrow.int64()),
-        "image": arrow.binary(),
-        "score": arrow.float64(),
-        "thought": arrow.string(),
-    }
-)
+DRAWN = {"codes": arrow.list_(arrow.int64()), "image": arrow.binary(), "thought": arrow.string()}
+EARLIER = arrow.list_(arrow.struct(DRAWN | {"reflection": arrow.string()}))
+COLUMNS = arrow.schema({"prompt": arrow.string(), **DRAWN, "score": arrow.float64(), "earlier": EARLIER})
+
+
+@dataclass(frozen=True, eq=False)
+class RejectedDraft:
+    """An earlier drawing of a trajectory, and what the model said of it."""
+
+    codes: tuple[int, ...]
+    image: np.ndarray  # (H, W, 3) uint8, as the codec decoded it
+    reflection: str  # “No, …”, true or not
+    thought: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,7 @@ class PolicyDraft:
     image: np.ndarray  # (H, W, 3) uint8, as the codec decoded it
     score: float
     thought: str | None = None  # that it was drawn after
+    earlier: tuple[RejectedDraft, ...] = ()  # drawings before it, in whose context it was drawn
 
     @property
     def right(self) -> bool:
@@ -60,10 +65,9 @@ def write_drafts(drafts: Sequence[PolicyDraft], path: Path) -> None:
     rows = [
         {
             "prompt": write(draft.description),
-            "codes": list(draft.codes),
-            "image": encode_png(Picture.fromarray(draft.image)),
+            **_drawn(draft),
             "score": draft.score,
-            "thought": draft.thought,
+            "earlier": [{**_drawn(before), "reflection": before.reflection} for before in draft.earlier],
         }
         for draft in drafts
     ]
@@ -75,6 +79,11 @@ def write_drafts(drafts: Sequence[PolicyDraft], path: Path) -> None:
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise DataError(f"cannot write {path}: {error}; choose another --out, or make room") from error
+
+
+def _drawn(draft: PolicyDraft | RejectedDraft) -> dict[str, Any]:
+    image = encode_png(Picture.fromarray(draft.image))
+    return {"codes": list(draft.codes), "image": image, "thought": draft.thought}
 
 
 def read_drafts(path: Path) -> list[PolicyDraft]:
@@ -92,5 +101,12 @@ def read_drafts(path: Path) -> list[PolicyDraft]:
 def _draft_of(row: dict[str, Any]) -> PolicyDraft:
     if not isinstance(row["score"], float) or not 0 <= row["score"] <= 1:
         raise ValueError(f"the score is {row['score']}, wanted a number from 0 to 1")
+    earlier = tuple(
+        RejectedDraft(reflection=before["reflection"], **_drawing_of(before)) for before in row.get("earlier") or ()
+    )
+    return PolicyDraft(parse(row["prompt"]), score=row["score"], earlier=earlier, **_drawing_of(row))
+
+
+def _drawing_of(row: dict[str, Any]) -> dict[str, Any]:
     image = np.asarray(read_rgb(row["image"]))
-    return PolicyDraft(parse(row["prompt"]), tuple(row["codes"]), image, row["score"], row.get("thought"))
+    return {"codes": tuple(row["codes"]), "image": image, "thought": row.get("thought")}

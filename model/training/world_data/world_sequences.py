@@ -25,7 +25,7 @@ from model.training.training_sequences import (
 )
 from model.training.world_data.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
 from model.training.world_data.curriculum import MIXTURES, TaskMixture, at_step
-from model.training.world_data.drafts import PolicyDraft
+from model.training.world_data.drafts import PolicyDraft, RejectedDraft
 from model.world.defects import DEFECTS, RELATION_DEFECTS, mistake, otherwise, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write
@@ -153,14 +153,20 @@ def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[P
         scene = sample_scene(rng, description)
     else:
         scene = _repaired_in_order(own) if mix.first_place else repair_scene(rng, description, reading)
-    before = thought = None
-    if thinks:  # its own thought may have planned what cannot be drawn, two at one place
-        before = (
-            None if _by_chance(rng, mix.drafts_without_thought) else own.thought or _plan(description, reading.shapes())
-        )
-        thought = _plan(description, scene.items)
-    seen = _draft(janus, reflect(rng, description, own.image), own.codes, reading, before)
-    return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
+    planned = thinks and not _by_chance(rng, mix.drafts_without_thought)
+    drafts = [_own_draft(janus, description, each, each.reflection, planned) for each in own.earlier]
+    drafts.append(_own_draft(janus, description, own, reflect(rng, description, own.image), planned))
+    thought = _plan(description, scene.items) if thinks else None
+    return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
+
+
+def _own_draft(
+    janus, description: Description, own: PolicyDraft | RejectedDraft, reflection: str, planned: bool
+) -> JudgedDraft:
+    """With the thought it was drawn after, which may have planned what cannot be drawn, two at one place."""
+    seen = read(own.image)
+    thought = own.thought or _plan(description, seen.shapes()) if planned else None
+    return _draft(janus, reflection, own.codes, seen, thought)
 
 
 @lru_cache(maxsize=8192)
@@ -225,7 +231,8 @@ def _judge_stage(janus, rng, mix) -> TrainingSequence:
 
 def _judge_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
     draft = rng.choice(right if rng.random() < 0.4 else wrong)
-    return _judged(janus, rng, mix, draft.description, [], draft.image)
+    before = [JudgedDraft(each.reflection, image=noisy(rng, each.image, mix.noise)) for each in draft.earlier]
+    return _judged(janus, rng, mix, draft.description, before, draft.image)
 
 
 def _attempt(rng: random.Random, mix: TaskMixture, description: Description, scene: Scene) -> np.ndarray:
