@@ -1,15 +1,17 @@
 """Inspect a checkpoint without loading its weights, convert it from DeepSeek's layout to transformers', merge an
-adapter into its base, or interpolate between the weights before and after training.
+adapter into its base, interpolate between the weights before and after training, or add what several runs learnt.
 
 python -m model.checkpoint inspect FOLDER_OR_HUB_ID
 python -m model.checkpoint convert FOLDER OUT
 python -m model.checkpoint merge ADAPTER OUT
 python -m model.checkpoint interpolate PARENT TRAINED OUT --share 0.7
+python -m model.checkpoint add PARENT TRAINED TRAINED OUT
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,22 +83,39 @@ def interpolate(parent: str | Path, trained: str | Path, share: float, out: Path
     CheckpointError."""
     if not 0 <= share <= 1:
         raise CheckpointError(f"--share was {share:g}; it has to lie between 0 (the parent) and 1 (what was trained)")
-    sources = path_of(parent), path_of(trained)
+    with one_line(f"{parent} and {trained} could not be interpolated"):
+        _add_changes(parent, [trained], share, out, "interpolate")
+
+
+def add(parent: str | Path, trained: Sequence[str | Path], out: Path) -> None:
+    """parent + Σ (trained − parent), of checkpoints that were trained from one parent, each apart (Ilharco et al.,
+    2023, Editing models with task arithmetic), in float32 and written in the parent's dtype. Raises CheckpointError."""
+    with one_line(f"what {', '.join(map(str, trained))} learnt could not be added to {parent}"):
+        _add_changes(parent, trained, 1.0, out, "add")
+
+
+def _add_changes(parent: str | Path, trained: Sequence[str | Path], share: float, out: Path, recipe: str) -> None:
+    sources = [path_of(source) for source in (parent, *trained)]
     for source in sources:
         check_layout(source)
-    with one_line(f"{parent} and {trained} could not be interpolated"):
-        (network, processor, dtype), (other, *_) = (_opened(*unstacked(source)) for source in sources)
-        weights, trained_weights = network.state_dict(), other.state_dict()
-        shapes, others = ({name: each.shape for name, each in of.items()} for of in (weights, trained_weights))
-        if shapes != others:
-            first = min(name for name, _ in shapes.items() ^ others.items())
-            raise CheckpointError(f"they are two networks: {first} differs in shape, or is in one of them alone")
-        for name, weight in weights.items():
-            if weight.is_floating_point():
-                weight.copy_(torch.lerp(weight.float(), trained_weights[name].float(), share))
-        about = {"checkpoint": name_of(sources[1])} | provenance_in(Path(sources[1]))
-        about = {"recipe": "interpolate", "parent": name_of(sources[0]), "share": share, "trained": about}
-        save_checkpoint(network, processor, out, about, dtype)
+    (network, processor, dtype), *others = (_opened(*unstacked(source)) for source in sources)
+    weights, changed = network.state_dict(), [other.state_dict() for other, *_ in others]
+    for each in changed:
+        if differing := _shapes(weights) ^ _shapes(each):
+            raise CheckpointError(
+                f"they are two networks: {min(differing)[0]} differs in shape, or is in one of them alone"
+            )
+    for name, weight in weights.items():
+        if weight.is_floating_point():
+            before = weight.float()
+            weight.copy_(before + share * sum(each[name].float() - before for each in changed))
+    about = [{"checkpoint": name_of(source)} | provenance_in(Path(source)) for source in sources[1:]]
+    learnt = {"share": share, "trained": about[0]} if recipe == "interpolate" else {"trained": about}
+    save_checkpoint(network, processor, out, {"recipe": recipe, "parent": name_of(sources[0]), **learnt}, dtype)
+
+
+def _shapes(weights: Mapping[str, torch.Tensor]) -> set[tuple[str, torch.Size]]:
+    return {(name, weight.shape) for name, weight in weights.items()}
 
 
 def _opened(
@@ -165,10 +184,17 @@ def main() -> None:
     between.add_argument("trained", help="a folder or Hub id")
     between.add_argument("out", type=Path, help="a folder to write")
     between.add_argument("--share", type=float, default=0.7, help="of the change (default: %(default)s)")
+    adding = commands.add_parser("add", help="what several runs from one checkpoint learnt, each apart")
+    adding.add_argument("parent", help="a folder or Hub id: what they were trained from")
+    adding.add_argument("trained", nargs="+", help="a folder or Hub id")
+    adding.add_argument("out", type=Path, help="a folder to write")
     arguments = parser.parse_args()
     try:
         if arguments.command == "interpolate":
             interpolate(arguments.parent, arguments.trained, arguments.share, arguments.out)
+            return
+        if arguments.command == "add":
+            add(arguments.parent, arguments.trained, arguments.out)
             return
         if arguments.command != "inspect":
             {"convert": convert, "merge": merge}[arguments.command](arguments.source, arguments.out)

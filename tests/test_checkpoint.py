@@ -100,6 +100,15 @@ def test_weights_between_two_checkpoints_are_a_checkpoint(tiny_checkpoint: Path,
     for name, weight in between.items():
         torch.testing.assert_close(weight, torch.lerp(before[name], after[name], 0.25), atol=2e-3, rtol=2e-3)
     assert any((weight - before[name]).abs().max() > 0.01 for name, weight in between.items())
+    twice = tmp_path / "twice"
+    assert run("model.checkpoint", "add", tiny_checkpoint, out, tmp_path / "other", twice).returncode == 0
+    assert [each["recipe"] for each in json.loads((twice / PROVENANCE).read_text())["trained"]] == [
+        "interpolate",
+        "sft",
+    ]
+    for name, weight in open_checkpoint(twice).network.state_dict().items():
+        both = before[name] + 1.25 * (after[name] - before[name])
+        torch.testing.assert_close(weight, both, atol=4e-3, rtol=4e-3)
     for trained, share, problem in (("wide", "0.5", "they are two networks"), ("other", "1.5", "between 0")):
         refused = run("model.checkpoint", "interpolate", tiny_checkpoint, tmp_path / trained, out, "--share", share)
         assert refused.returncode == 1 and problem in refused.stderr and refused.stderr.count("\n") == 1
