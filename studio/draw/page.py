@@ -64,11 +64,11 @@ class DrawWidgets(NamedTuple):
 
 
 EXAMPLES = (  # aha moments
-    DrawExample("two mushrooms below a yellow flower, two fish right of it", 8, thinks=False),
-    DrawExample("a yellow car and a flower", 5, thinks=False),
-    DrawExample("a yellow star left of a house", 11, thinks=False),
+    DrawExample("two mushrooms below a yellow flower, two fish right of it", 1, thinks=False),
+    DrawExample("a yellow car and a flower", 3, thinks=False),
+    DrawExample("a yellow star left of a house", 0, thinks=False),
     DrawExample("a purple cat and an orange key", 0, thinks=False),
-    DrawExample("two orange cats above three red flowers, a boat below them", 1036),
+    DrawExample("two orange cats above three red flowers, a boat below them", 1016),
 )
 
 
