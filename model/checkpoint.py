@@ -1,17 +1,21 @@
-"""Inspect a checkpoint without loading its weights, convert it from DeepSeek's layout to transformers', merge an
-adapter into its base, interpolate between the weights before and after training, or add what several runs learnt.
+"""Inspect, convert, merge, interpolate and add checkpoints.
+
+`inspect` loads no weights, `convert` reads DeepSeek's layout and writes transformers', `merge` writes an adapter into
+its base, `interpolate` goes a share of the way from the weights before training to those after, and `add` sums what
+several runs have changed in one parent.
 
 python -m model.checkpoint inspect FOLDER_OR_HUB_ID
 python -m model.checkpoint convert FOLDER OUT
 python -m model.checkpoint merge ADAPTER OUT
 python -m model.checkpoint interpolate PARENT TRAINED OUT --share 0.7
-python -m model.checkpoint add PARENT TRAINED TRAINED OUT
+python -m model.checkpoint add PARENT TRAINED TRAINED --out OUT
 """
 
 import argparse
+import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +88,47 @@ def interpolate(parent: str | Path, trained: str | Path, share: float, out: Path
     if not 0 <= share <= 1:
         raise CheckpointError(f"--share was {share:g}; it has to lie between 0 (the parent) and 1 (what was trained)")
     with one_line(f"{parent} and {trained} could not be interpolated"):
-        _add_changes(parent, [trained], share, out, "interpolate")
+        network, processor, dtype, weights = _of_one_network(parent, [trained], out)
+        for weight, [after] in weights:
+            weight.copy_(torch.lerp(weight.float(), after.float(), share))
+        about = {
+            "recipe": "interpolate",
+            "parent": name_of(path_of(parent)),
+            "share": share,
+            "trained": _trained(trained),
+        }
+        save_checkpoint(network, processor, out, about, dtype)
 
 
 def add(parent: str | Path, trained: Sequence[str | Path], out: Path) -> None:
     """parent + Σ (trained − parent), of checkpoints that were trained from one parent, each apart (Ilharco et al.,
     2023, Editing models with task arithmetic), in float32 and written in the parent's dtype. Raises CheckpointError."""
     with one_line(f"what {', '.join(map(str, trained))} learnt could not be added to {parent}"):
-        _add_changes(parent, trained, 1.0, out, "add")
+        network, processor, dtype, weights = _of_one_network(parent, trained, out)
+        for weight, changed in weights:
+            before = weight.float()
+            weight.copy_(before + sum(after.float() - before for after in changed))
+        about = {
+            "recipe": "add",
+            "parent": name_of(path_of(parent)),
+            "trained": [_trained(source) for source in trained],
+        }
+        save_checkpoint(network, processor, out, about, dtype)
 
 
-def _add_changes(parent: str | Path, trained: Sequence[str | Path], share: float, out: Path, recipe: str) -> None:
+def _of_one_network(
+    parent: str | Path, trained: Sequence[str | Path], out: Path
+) -> tuple[
+    JanusForConditionalGeneration, JanusProcessor, torch.dtype, Iterator[tuple[torch.Tensor, list[torch.Tensor]]]
+]:
+    """The parent's network, processor and stored dtype, and every weight of it, to be changed in place, with the same
+    weight of the trained checkpoints; a weight that is tied comes once. Raises CheckpointError where they are
+    different networks, or `out` is one of them."""
     sources = [path_of(source) for source in (parent, *trained)]
     for source in sources:
         check_layout(source)
+        if Path(source).exists() and Path(source).resolve() == out.resolve():
+            raise CheckpointError(f"{out} is read from, so it cannot be written to; choose another folder")
     (network, processor, dtype), *others = (_opened(*unstacked(source)) for source in sources)
     weights, changed = network.state_dict(), [other.state_dict() for other, *_ in others]
     for each in changed:
@@ -105,13 +136,15 @@ def _add_changes(parent: str | Path, trained: Sequence[str | Path], share: float
             raise CheckpointError(
                 f"they are two networks: {min(differing)[0]} differs in shape, or is in one of them alone"
             )
-    for name, weight in weights.items():
-        if weight.is_floating_point():
-            before = weight.float()
-            weight.copy_(before + share * sum(each[name].float() - before for each in changed))
-    about = [{"checkpoint": name_of(source)} | provenance_in(Path(source)) for source in sources[1:]]
-    learnt = {"share": share, "trained": about[0]} if recipe == "interpolate" else {"trained": about}
-    save_checkpoint(network, processor, out, {"recipe": recipe, "parent": name_of(sources[0]), **learnt}, dtype)
+    once = dict(itertools.chain(network.named_parameters(), network.named_buffers()))
+    floating = (name for name, weight in weights.items() if name in once and weight.is_floating_point())
+    return network, processor, dtype, ((weights[name], [each[name] for each in changed]) for name in floating)
+
+
+def _trained(source: str | Path) -> dict[str, Any]:
+    """A trained checkpoint in the provenance of what was made of it."""
+    source = path_of(source)
+    return {"checkpoint": name_of(source)} | provenance_in(Path(source))
 
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> set[tuple[str, torch.Size]]:
@@ -186,8 +219,8 @@ def main() -> None:
     between.add_argument("--share", type=float, default=0.7, help="of the change (default: %(default)s)")
     adding = commands.add_parser("add", help="what several runs from one checkpoint learnt, each apart")
     adding.add_argument("parent", help="a folder or Hub id: what they were trained from")
-    adding.add_argument("trained", nargs="+", help="a folder or Hub id")
-    adding.add_argument("out", type=Path, help="a folder to write")
+    adding.add_argument("trained", nargs="+", help="folders or Hub ids")
+    adding.add_argument("--out", type=Path, required=True, help="a folder to write")
     arguments = parser.parse_args()
     try:
         if arguments.command == "interpolate":

@@ -101,7 +101,8 @@ def test_weights_between_two_checkpoints_are_a_checkpoint(tiny_checkpoint: Path,
         torch.testing.assert_close(weight, torch.lerp(before[name], after[name], 0.25), atol=2e-3, rtol=2e-3)
     assert any((weight - before[name]).abs().max() > 0.01 for name, weight in between.items())
     twice = tmp_path / "twice"
-    assert run("model.checkpoint", "add", tiny_checkpoint, out, tmp_path / "other", twice).returncode == 0
+    done = run("model.checkpoint", "add", tiny_checkpoint, out, tmp_path / "other", "--out", twice)
+    assert done.returncode == 0, done.stderr
     assert [each["recipe"] for each in json.loads((twice / PROVENANCE).read_text())["trained"]] == [
         "interpolate",
         "sft",
@@ -112,6 +113,22 @@ def test_weights_between_two_checkpoints_are_a_checkpoint(tiny_checkpoint: Path,
     for trained, share, problem in (("wide", "0.5", "they are two networks"), ("other", "1.5", "between 0")):
         refused = run("model.checkpoint", "interpolate", tiny_checkpoint, tmp_path / trained, out, "--share", share)
         assert refused.returncode == 1 and problem in refused.stderr and refused.stderr.count("\n") == 1
+    refused = run("model.checkpoint", "add", tiny_checkpoint, tmp_path / "other", "--out", tmp_path / "other")
+    assert refused.returncode == 1 and "is read from" in refused.stderr
+    open_checkpoint(tmp_path / "other")
+
+
+def test_tied_weights_are_added_to_once(tiny_checkpoint: Path, tmp_path: Path):
+    processor = JanusProcessor.from_pretrained(tiny_checkpoint)
+    for seed, name in enumerate(("parent", "one", "two")):
+        config = new_config(hidden=64, layers=2, vision_layers=1, codec=32)
+        config.text_config.tie_word_embeddings = config.tie_word_embeddings = True
+        network = new_network(config, seed=seed)
+        save_checkpoint(network, processor, tmp_path / name, {})
+    folders = [tmp_path / name for name in ("parent", "one", "two")]
+    assert run("model.checkpoint", "add", *folders, "--out", tmp_path / "sum").returncode == 0
+    before, one, two, both = (open_checkpoint(folder).network.lm_head.weight for folder in (*folders, tmp_path / "sum"))
+    torch.testing.assert_close(both, one + two - before, atol=4e-3, rtol=4e-3)
 
 
 def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_litter(tiny_checkpoint: Path, tmp_path: Path):

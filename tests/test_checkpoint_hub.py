@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import constants
 
 from model.backends.checkpoint.hub import is_address
-from model.backends.checkpoint.loading import CheckpointError, name_of, path_of
+from model.backends.checkpoint.loading import WEIGHTS, CheckpointError, name_of, path_of
 from model.decoding.load_for_inference import open_checkpoint
 
 FIRST, SECOND = "a" * 40, "b" * 40
@@ -47,3 +47,4 @@ def test_folders_and_shipped_names_are_no_addresses(tmp_path: Path, monkeypatch:
     Path("runs/mine").mkdir(parents=True)
     assert not is_address("runs/mine") and not is_address("embedded") and not is_address("/runs/mine/")
     assert is_address("lab/tiny") and is_address("lab/tiny@refs/pr/1")
+    assert path_of("sft") == WEIGHTS / "sft" and path_of("./sft") == "./sft"

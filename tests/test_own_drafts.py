@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import preloaded
+import pyarrow.parquet as parquet
 import pytest
 import torch
 from tests_support import UNGUARDED
@@ -67,10 +68,16 @@ def test_a_draft_is_of_a_training_prompt_and_shows_what_its_codes_decode_to(tiny
     assert sum(draft.thought is not None for draft in drafts) == 3
 
 
-def test_every_redraw_of_a_trajectory_is_a_draft_with_those_before_it(tiny_checkpoint: Path):
-    drafts = list(make_drafts(open_checkpoint(tiny_checkpoint), 6, 0.5, seed=1, rounds=3))
+def test_every_redraw_of_a_trajectory_is_a_draft_with_those_before_it(tiny_checkpoint: Path, tmp_path: Path):
+    janus, out = open_checkpoint(tiny_checkpoint), tmp_path / "drafts.parquet"
+    asked = ("--checkpoint", tiny_checkpoint, "--prompts", "6", "--rounds", "3", "--seed", "1", "--out", out)
+    done = preloaded.run("-m", "model.training.embedded.own_drafts", *asked)
+    assert done.returncode == 0, done.stderr
+    drafts = read_drafts(out)
     firsts = [draft for draft in drafts if not draft.earlier]
     assert len(firsts) == 6 and [len(draft.earlier) for draft in drafts if draft.earlier]
+    for draft in drafts:
+        assert np.array_equal(janus.decode(torch.tensor([draft.codes]))[0], draft.image)
     for before, after in pairwise(drafts):
         if after.earlier:
             assert after.description == before.description and len(after.earlier) == len(before.earlier) + 1
@@ -78,48 +85,92 @@ def test_every_redraw_of_a_trajectory_is_a_draft_with_those_before_it(tiny_check
             assert after.earlier[-1].reflection.startswith("No")
 
 
-def test_a_redraw_is_judged_and_mended_in_the_context_it_was_drawn_in(tiny: Janus, redrawn: list[PolicyDraft]):
-    mixture = TaskMixture(judge=0.5, redraw=0.5, on_policy=1.0, thinking=0.5, condition_dropout=0.0)
+@pytest.mark.parametrize("drafts_without_thought", [0.0, 1.0])
+def test_a_redraw_is_judged_and_redrawn_in_the_context_it_was_drawn_in(
+    tiny: Janus, redrawn: list[PolicyDraft], drafts_without_thought: float
+):
+    shares = {"judge": 0.5, "redraw": 0.5, "on_policy": 1.0, "thinking": 0.5, "condition_dropout": 0.0}
+    mixture = TaskMixture(**shares, drafts_without_thought=drafts_without_thought)
     stream = world_sequences(tiny, random.Random(0), mixture, redrawn)
-    for task, lesson in (next(stream) for _ in range(20)):
-        said = tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
+    made, planned = [next(stream) for _ in range(20)], set()
+    assert {task for task, _ in made} == {"judge", "redraw"}
+    for task, sequence in made:
+        said = tiny.tokenizer.decode([i for piece in sequence.pieces if isinstance(piece, Text) for i in piece.ids])
         assert "No, there is no cat." in said
-        scored = [id for target in lesson.targets if target.kind is TokenKind.TEXT for id in target.tokens]
+        kinds = {TokenKind.TEXT, TokenKind.VERDICT}
+        scored = [id for targets in sequence.targets if targets.kind in kinds for id in targets.tokens]
         assert "no cat" not in tiny.tokenizer.decode(scored)  # in the context alone
+        verdicts = [targets for targets in sequence.targets if targets.kind is TokenKind.VERDICT]
+        assert len(verdicts) == (task == "judge")
         if task == "redraw":
-            codes = [piece.codes for piece in lesson.pieces if isinstance(piece, Codes)]
+            codes = [piece.codes for piece in sequence.pieces if isinstance(piece, Codes)]
             assert codes[:2] == [redrawn[1].earlier[0].codes, redrawn[1].codes] and len(codes) == 3
             thinks = "red cat at" in said
-            assert ("blue cat at 1 1" in said) is thinks
+            assert ("blue cat at 1 1" in said) is (thinks and not drafts_without_thought)
+            planned.add(thinks)
+    assert planned == {True, False}
 
 
-def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, two: list[PolicyDraft]):
-    def text(lesson) -> str:
-        return tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
+@pytest.mark.parametrize("place", [0, 1])
+def test_drafts_are_judged_as_often_right_as_wrong_at_every_place(
+    tiny: Janus, two: list[PolicyDraft], redrawn: list[PolicyDraft], place: int
+):
+    [right, wrong] = (redrawn if place else two)[:2]
+    others = [two, redrawn][1 - place]
+    mixture = TaskMixture(judge=1.0, on_policy=1.0)
+    stream = world_sequences(tiny, random.Random(0), mixture, [right, *others, *[wrong] * 8])
+    counts = {"Yes": 0, "No": 0}
+    for _, sequence in (next(stream) for _ in range(200)):
+        said = tiny.tokenizer.decode([i for piece in sequence.pieces if isinstance(piece, Text) for i in piece.ids])
+        if ("No, there is no cat." in said) is bool(place):
+            [verdict] = [targets.tokens for targets in sequence.targets if targets.kind is TokenKind.VERDICT]
+            counts[tiny.tokenizer.decode(list(verdict)).strip()] += 1
+    assert 60 < counts["Yes"] < 140 and 60 < counts["No"] < 140
+
+
+def test_own_drafts_are_judged_as_they_are_and_wrong_ones_redrawn(tiny: Janus, two: list[PolicyDraft]):
+    def text(sequence) -> str:
+        return tiny.tokenizer.decode([i for piece in sequence.pieces if isinstance(piece, Text) for i in piece.ids])
 
     mixture = TaskMixture(judge=0.5, redraw=0.5, on_policy=1.0, condition_dropout=0.0)
     stream = world_sequences(tiny, random.Random(0), mixture, two)
-    for task, lesson in (next(stream) for _ in range(40)):
-        assert "a red cat" in text(lesson)
+    for task, sequence in (next(stream) for _ in range(40)):
+        assert "a red cat" in text(sequence)
         if task == "redraw":
-            draft, mended = (piece for piece in lesson.pieces if isinstance(piece, Codes))
+            draft, redraw = (piece for piece in sequence.pieces if isinstance(piece, Codes))
             assert draft.codes == two[1].codes
             [old] = read(two[1].image).items
-            assert mended.codes == patch_codes(render(Scene((replace(old, colour="red"),))))
+            assert redraw.codes == patch_codes(render(Scene((replace(old, colour="red"),))))
         else:
-            assert ("the prompt...Yes" in text(lesson)) != ("blue" in text(lesson))
+            assert ("the prompt...Yes" in text(sequence)) != ("blue" in text(sequence))
 
 
-def test_a_draft_is_mended_after_the_thought_it_was_drawn_after(tiny: Janus, two: list[PolicyDraft]):
+def test_a_draft_is_redrawn_after_the_thought_it_was_drawn_after(tiny: Janus, two: list[PolicyDraft]):
     thought = " blue cat at 0 0; blue cat at 0 0"  # the second of which nobody can see
     planned = [two[0], replace(two[1], thought=thought)]
     stream = world_sequences(
         tiny, random.Random(0), TaskMixture(redraw=1.0, on_policy=1.0, thinking=1.0, condition_dropout=0.0), planned
     )
-    _, lesson = next(stream)
-    said = tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
+    _, sequence = next(stream)
+    said = tiny.tokenizer.decode([i for piece in sequence.pieces if isinstance(piece, Text) for i in piece.ids])
     assert thought in said
     assert said.count("red cat at") == 1
+
+
+def test_a_file_without_earlier_drafts_is_read_and_replaced(two: list[PolicyDraft], tmp_path: Path):
+    path = tmp_path / "drafts.parquet"
+    write_drafts(two, path)
+    parquet.write_table(parquet.read_table(path).drop_columns(["earlier"]), path)
+    assert [draft.earlier for draft in read_drafts(path)] == [(), ()]
+    write_drafts(two[:1], path)
+    assert len(read_drafts(path)) == 1
+
+
+def test_an_earlier_draft_that_was_not_rejected_is_named_with_its_row(redrawn: list[PolicyDraft], tmp_path: Path):
+    accepted = replace(redrawn[1], earlier=(replace(redrawn[1].earlier[0], reflection="Yes, a red cat."),))
+    write_drafts([redrawn[0], accepted], tmp_path / "drafts.parquet")
+    with pytest.raises(DataError, match=r"row 2: the reflection on an earlier draft is 'Yes, a red cat\.'"):
+        read_drafts(tmp_path / "drafts.parquet")
 
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path):

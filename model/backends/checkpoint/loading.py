@@ -312,12 +312,14 @@ def name_of(source: str | Path) -> str:
 
 
 def path_of(source: str | Path, expected: str = "a Janus checkpoint") -> Path | str:
-    """A shipped checkpoint's folder for its name, that of a commit for an address of the Hub (`owner/name@revision`),
-    else what was given. Raises CheckpointError, which says what was `expected`.
+    """A shipped checkpoint's folder for its name (`sft`; `./sft` is a folder here), that of a commit for an address of
+    the Hub (`owner/name@revision`), else what was given. Raises CheckpointError, which says what was `expected`.
     """
     shipped = WEIGHTS / source
-    if shipped.is_dir() or not is_address(source):
-        return shipped if shipped.is_dir() else source
+    if str(source) == shipped.name and shipped.is_dir():
+        return shipped
+    if not is_address(source):
+        return source
     try:
         return fetched(source)
     except (OSError, ValueError) as error:

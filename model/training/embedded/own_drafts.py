@@ -55,17 +55,18 @@ def make_drafts(
 def drafts_of(
     description: Description, trajectory: Trajectory, pictures: Sequence[np.ndarray]
 ) -> Iterator[PolicyDraft]:
-    """Each image of a trajectory, with those before it."""
+    """A draft of every image of a trajectory, with the images, thoughts and reflections before it; `pictures` are its
+    decoded images in order."""
     earlier: list[RejectedDraft] = []
-    thought, left = None, iter(pictures)
+    thought, remaining = None, iter(pictures)
     for segment in trajectory.segments:
         match segment:
             case Thought():
                 thought = segment.text
             case Image():
-                codes, picture = segment.codes, next(left)
-                right = score(check(description, read(picture)))
-                yield PolicyDraft(description, codes, picture, right, thought, tuple(earlier))
+                codes, picture = segment.codes, next(remaining)
+                facts = check(description, read(picture))
+                yield PolicyDraft(description, codes, picture, score(facts), thought, tuple(earlier))
             case Reflection():
                 earlier.append(RejectedDraft(codes, picture, segment.text, thought))
                 thought = None

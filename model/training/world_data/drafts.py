@@ -55,7 +55,7 @@ def check_place(path: Path) -> None:
             columns = parquet.read_schema(path).names
         except (OSError, arrow.ArrowException):
             columns = []
-        if columns != COLUMNS.names:
+        if not {"prompt", "codes", "image", "score"} <= set(columns) <= set(COLUMNS.names):
             raise DataError(f"{path} is there already and holds no drafts; choose another --out")
 
 
@@ -101,10 +101,14 @@ def read_drafts(path: Path) -> list[PolicyDraft]:
 def _draft_of(row: dict[str, Any]) -> PolicyDraft:
     if not isinstance(row["score"], float) or not 0 <= row["score"] <= 1:
         raise ValueError(f"the score is {row['score']}, wanted a number from 0 to 1")
-    earlier = tuple(
-        RejectedDraft(reflection=before["reflection"], **_drawing_of(before)) for before in row.get("earlier") or ()
-    )
+    earlier = tuple(_rejected_of(before) for before in row.get("earlier") or ())
     return PolicyDraft(parse(row["prompt"]), score=row["score"], earlier=earlier, **_drawing_of(row))
+
+
+def _rejected_of(row: dict[str, Any]) -> RejectedDraft:
+    if not str(row["reflection"]).startswith("No"):
+        raise ValueError(f"the reflection on an earlier draft is {row['reflection']!r}, wanted one that begins with No")
+    return RejectedDraft(reflection=row["reflection"], **_drawing_of(row))
 
 
 def _drawing_of(row: dict[str, Any]) -> dict[str, Any]:

@@ -147,6 +147,7 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
 
 
 def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
+    """A right image in the place of a wrong draft, after the drafts and reflections before it."""
     own = rng.choice(wrong)
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
     if thinks and _by_chance(rng, mix.anew):
@@ -163,9 +164,10 @@ def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[P
 def _own_draft(
     janus, description: Description, own: PolicyDraft | RejectedDraft, reflection: str, planned: bool
 ) -> JudgedDraft:
-    """With the thought it was drawn after, which may have planned what cannot be drawn, two at one place."""
+    """An earlier draft as context. If `planned`, its thought stands before it, which may have planned what cannot be
+    drawn, or one that describes the image where it had none; else no thought does."""
     seen = read(own.image)
-    thought = own.thought or _plan(description, seen.shapes()) if planned else None
+    thought = (own.thought or _plan(description, seen.shapes())) if planned else None
     return _draft(janus, reflection, own.codes, seen, thought)
 
 
@@ -230,7 +232,10 @@ def _judge_stage(janus, rng, mix) -> TrainingSequence:
 
 
 def _judge_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
-    draft = rng.choice(right if rng.random() < 0.4 else wrong)
+    """The reflection on a draft; at every place in a trajectory as many drafts are right as wrong."""
+    draft = rng.choice(wrong)
+    alike = [each for each in right if len(each.earlier) == len(draft.earlier)] if rng.random() < 0.5 else []
+    draft = rng.choice(alike) if alike else draft
     before = [JudgedDraft(each.reflection, image=noisy(rng, each.image, mix.noise)) for each in draft.earlier]
     return _judged(janus, rng, mix, draft.description, before, draft.image)
 
