@@ -10,11 +10,16 @@ import gradio as gr
 import pytest
 from scene_backend import SceneBackend
 from studio_samples import aha
+from thoroughness import few
 
 from annotations.store.store import Store, open_store, open_store_for_reading
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
+from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
+from model.decoding.load_for_inference import open_checkpoint
+from model.decoding.rollout import rollout
+from model.events import fold
 from model.trajectory import Sampling
 from studio.draw import page as draw
 from studio.inference.branch_request import perturbed_sampling
@@ -243,3 +248,11 @@ def test_a_form_sent_while_its_checkpoint_is_loading_draws_with_its_own_numbers(
         drawn = store.trajectory(store.trajectories()[0].id)
         assert (drawn.checkpoint, drawn.error, drawn.sampling.thinks) == ("scenes", None, False)
         assert (drawn.sampling.guidance, drawn.sampling.temperature) == (expected.guidance, expected.temperature)
+
+
+@pytest.mark.parametrize("example", few(draw.EXAMPLES, 0, 4))
+def test_an_example_ends_in_an_aha_moment_with_the_embedded_network(example: draw.DrawExample):
+    backend = JanusBackend(open_checkpoint("embedded"))
+    sampling = backend.sampling if example.thinks else backend.domain.first_draft(backend.sampling)
+    request = Request(example.prompt, example.seed, Settings().rounds, sampling, None)
+    assert fold(rollout(backend.janus, [request])).aha
