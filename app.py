@@ -8,7 +8,7 @@ import pkgutil
 import sys
 from pathlib import Path
 
-from annotations.errors import BackupError, DatabaseError
+from annotations.errors import AnnotationsError
 from studio.settings import SettingsError, from_environment, of_space, read_settings
 
 CONFIG = Path(__file__).parent / "spaces_config.yaml"
@@ -23,7 +23,7 @@ def main() -> None:
         settings.check()
         print(f"Aha Studio is starting: libraries, then {', '.join(map(str, settings.checkpoints))} …", flush=True)
         pkgutil.resolve_name(STUDIO)(settings)
-    except (SettingsError, DatabaseError, BackupError) as error:
+    except (SettingsError, AnnotationsError) as error:
         sys.exit(f"Aha Studio cannot start: {error}")
 
 

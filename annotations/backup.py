@@ -28,7 +28,7 @@ from typing import Any
 from annotations.db import postgres
 from annotations.db.engine import FILE, default_directory, default_pictures, default_url, make_private_directory
 from annotations.db.locks import in_one_process, maintenance_lock
-from annotations.errors import AnnotationsError, AwayError, BackupError, BusyError, NoRoomError
+from annotations.errors import AnnotationsError, AwayError, BackupError, BusyError, DiskFullError
 from annotations.ops import postgres_dump
 from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, BackupTarget, check
 from annotations.pictures import images
@@ -44,7 +44,8 @@ def make(directory: Path, target: str, url: str | None = None, pictures: str | N
     """Back up a data folder, the PostgreSQL database at `url` where there is one, and the pictures where they are kept
     elsewhere, also while a studio uses them.
 
-    One backup or purge of a folder at a time. Raises BackupError; the target's last backup stays.
+    One backup or purge of a folder at a time. Raises BackupError, and DiskFullError where the disk of temporary folders
+    is full; the target's last backup stays.
     """
     with _told(f"no backup of {directory} could be made to {target}"), scratch_folder() as scratch:
         if not (url or (directory / FILE).is_file()):
@@ -136,7 +137,7 @@ def restore(target: str, directory: Path, url: str | None = None, pictures: str 
     """Fill a folder that has no database yet, or the empty PostgreSQL database at `url`, with the last backup, and the
     place where `pictures` are kept.
 
-    None where there is none. Raises BackupError.
+    None where there is none. Raises BackupError, and DiskFullError where the disk of temporary folders is full.
     """
     if not is_new(directory, url):
         place = "the PostgreSQL database has tables" if url else f"{directory} has a {FILE}"
@@ -205,10 +206,10 @@ def _keep_only(storage: PictureStorage, shown: set[str]) -> None:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Whatever a disk or the network says, as one line of ours."""
+    """Convert errors of disks, databases and the network to BackupError; DiskFullError stays."""
     try:
         yield
-    except (BackupError, NoRoomError):
+    except (BackupError, DiskFullError):
         raise
     except (
         AwayError,

@@ -17,7 +17,7 @@ AnnotationsError
 │   ├── BusyError           … because another process holds it
 │   ├── AwayError           … because its server is away; what was asked may be asked again
 │   └── MigrationError      … because its tables are not the ones wanted
-├── NoRoomError             the disk of temporary folders is full
+├── DiskFullError           the disk of temporary folders is full
 ├── ImportingError          a file that cannot be imported, or rows of it
 ├── BackupError             a backup that could not be made or restored
 └── ExportError
@@ -95,8 +95,8 @@ class MigrationError(DatabaseError):
     """The tables are not the ones this code knows, and could not be made so."""
 
 
-class NoRoomError(AnnotationsError):
-    """The disk of temporary folders is full."""
+class DiskFullError(AnnotationsError):
+    """The disk of temporary folders is full, or would be."""
 
 
 class ImportingError(AnnotationsError):

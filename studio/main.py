@@ -36,7 +36,7 @@ BACKUPS = PURGES = timedelta(minutes=10)  # between two
 
 
 def serve(settings: Settings) -> None:
-    """The studio, until it is ended. Raises SettingsError, DatabaseError and BackupError."""
+    """The studio, until it is ended. Raises SettingsError, DatabaseError, BackupError and DiskFullError."""
     try:
         _serve(settings)
     except CheckpointError as error:

@@ -1,11 +1,13 @@
 """Backups while the studio runs, into a folder that stands in for the Hub, and back."""
 
+import errno
 import json
 import os
 import shutil
 import sqlite3
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -20,7 +22,8 @@ from annotations import backup
 from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, unpack, written
 from annotations.db.engine import FILE
 from annotations.db.locks import maintenance_lock
-from annotations.errors import AnnotationsError, BackupError
+from annotations.errors import AnnotationsError, BackupError, DiskFullError
+from annotations.ops.backup_target import BackupTarget
 from annotations.processes.periodic import run_periodically
 from annotations.store.store import Store, open_store
 
@@ -113,6 +116,29 @@ def test_a_backup_that_is_cut_short_leaves_the_last_one(store: Store, tmp_path: 
     assert json.loads((target / MANIFEST).read_text())["made_at"] == first.made_at
     with restored(target, tmp_path / "again") as again:
         assert len(again.trajectories()) == 1
+
+
+def test_a_full_disk_of_temporary_folders_is_named_by_a_backup_and_by_a_restore(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    target, temporary = tmp_path / "target", tmp_path / "temporary"
+    temporary.mkdir()
+    saved(store, 1)
+    make(store.database.directory, str(target))
+
+    def full(of: object, name: object, to: Path = temporary) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(to))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(backup, "_copy", full)
+    monkeypatch.setattr(BackupTarget, "get", full)
+    for call in (
+        lambda: make(store.database.directory, str(target)),
+        lambda: restore(str(target), tmp_path / "again"),
+    ):
+        with pytest.raises(DiskFullError, match=f"^{temporary} is full; make room there"):
+            call()
+    assert not (tmp_path / "again" / FILE).exists()
 
 
 def test_a_damaged_copy_a_full_folder_and_another_studio_are_refused(store: Store, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 from test_annotations_staging import ROWS, table
 from thoroughness import ON_SQLITE
 
-from annotations.errors import ImportingError
-from annotations.importing import staging
+from annotations.errors import DiskFullError, ImportingError
+from annotations.importing import checking, staging
+from annotations.importing.checking_process import check_in_process
 from annotations.importing.importer import bring_in, rehearse
+from annotations.importing.source_tables import TableSource
 from annotations.ops.synthetic import write_rows
+from annotations.scratch_folders import PREFIX
 from annotations.store.store import Store, open_store
 
 
@@ -61,6 +65,19 @@ def test_a_process_of_its_own_finds_what_is_found_in_this_one(store: Store, tmp_
     for id in store.imported(done.batch):
         drawn = store.trajectory(id)
         assert drawn.checkpoint == "sdxl" and store.picture(drawn.segments[0].sha256)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("check", [checking.check, check_in_process])
+def test_a_disk_that_fills_with_checked_records_is_told_the_same_way(store: Store, tmp_path: Path, check: Callable):
+    source, scratch = table(tmp_path / "in"), tmp_path / "tmp" / f"{PREFIX}1-x"
+    scratch.mkdir(parents=True)
+    checked = scratch / "checked"
+    checked.symlink_to("/dev/full")
+    sources = (TableSource(source / "t.csv", source, "t.csv"),)
+    job = checking.CheckJob(sources, "folder", "sdxl", "ada", store.clock(), checked)
+    with pytest.raises(DiskFullError, match=f"^{scratch.parent} is full; make room there"):
+        check(store, job, lambda done, total: None)
 
 
 def test_a_file_that_cannot_be_read_is_told_the_same_way(store: Store, tmp_path: Path):

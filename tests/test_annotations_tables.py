@@ -1,15 +1,20 @@
 """Tables and zips as people have them: each is read as it was meant, or refused with one line that says what to do."""
 
+import errno
 import json
+import os
+import shutil
 import struct
+import tempfile
 import unicodedata
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_annotations_samples import png
 
-from annotations.errors import ImportingError
+from annotations.errors import DiskFullError, ImportingError
 from annotations.importing import archives, csv_files
 from annotations.importing.importer import bring_in, rehearse
 from annotations.importing.source_tables import laid_out
@@ -241,6 +246,34 @@ def test_zips_that_cannot_be_unpacked_are_refused_in_one_line(store: Store, tmp_
     monkeypatch.setattr(archives, "MOST_FILES", 1)
     with pytest.raises(ImportingError, match="holds 2 files, wanted at most 1"):
         rehearse(store, zipped(tmp_path / "many.zip", usual), "folder")
+
+
+def test_a_zip_for_which_there_is_no_room_is_not_called_damaged(store: Store, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = zipped(tmp_path / "t.zip", {"t.csv": ROW, "a.png": png(1)})
+    told = "make room there, or name another temporary folder in TMPDIR"
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=21))
+        need = f"wanted at most half of the 20 that are free in {tmp_path}; {told}"
+        with pytest.raises(DiskFullError, match=rf"^t\.zip unpacks to [\d,]+ bytes, {need}$"):
+            rehearse(store, file, "folder")
+
+    def fails_with(number: int) -> None:
+        def write(*_: object) -> int:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(archives, "_write", write)
+
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        fails_with(number)
+        with pytest.raises(DiskFullError, match=f"^{tmp_path} is full; {told}$"):
+            rehearse(store, file, "folder")
+        with pytest.raises(BatchError, match=f"is full; {told}$"), batch([file]):
+            pass
+    fails_with(errno.EIO)
+    with pytest.raises(ImportingError, match=r"^t\.zip cannot be unpacked: .*; make the zip again$"):
+        rehearse(store, file, "folder")
+    assert {each.name for each in tmp_path.iterdir()} == {"data", "t.zip"}
 
 
 def test_what_is_written_begins_with_a_mark_and_holds_no_formula(tmp_path: Path):

@@ -3,8 +3,10 @@
 import base64
 import json
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import datasets
@@ -30,8 +32,8 @@ from test_annotations_importing import janus, lines
 from test_annotations_samples import aha, png
 
 from annotations.db.tables import ItemRow
-from annotations.errors import ImportingError
-from annotations.importing import answer_storage, staging
+from annotations.errors import DiskFullError, ImportingError
+from annotations.importing import answer_storage, hub_datasets, staging
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.hub_datasets import streamed
 from annotations.importing.importer import bring_in, main, records, rehearse
@@ -270,6 +272,23 @@ def test_what_the_library_loads_comes_in_streamed(store: Store, tmp_path: Path):
         assert bring_in(store, [source], owner="a").format == "pickapic"
     with pytest.raises(ImportingError, match="cannot be loaded"), streamed(str(tmp_path / "gone")):
         pass
+
+
+def test_a_disk_that_fills_while_a_data_set_is_streamed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_parquet(folder / "train-00000.parquet", [{"prompt": "a cat"}])
+    opened = hub_datasets.pq.ParquetWriter
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr(hub_datasets.pq, "ParquetWriter", lambda file, schema: opened(full, schema))
+        loaded = "the data set .* cannot be loaded: .*No space left on device"  # of another disk, for all one knows
+        with pytest.raises(ImportingError, match=loaded), streamed(str(folder)):
+            pass
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: nullcontext(full))
+        with pytest.raises(DiskFullError, match=f"^{tmp_path} is full; make room there"), streamed(str(folder)):
+            pass
+    assert [*tmp_path.iterdir()] == [folder]
 
 
 # --- hostile rows

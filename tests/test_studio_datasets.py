@@ -15,7 +15,6 @@ from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, SOURCES, read_manifest
 from annotations.export.preview import survey
 from annotations.store.store import open_store
-from studio.components.quantities import size
 from studio.datasets import handlers as datasets
 from studio.datasets.handlers import DatasetsHandlers, DatasetsView, ExportForm, zip_of
 from studio.settings import Mode, Settings
@@ -263,8 +262,3 @@ def test_a_visitor_is_refused_by_every_handler(store):
         with pytest.raises(gr.Error):
             call()
     assert exports_of(store) == {}
-
-
-@pytest.mark.parametrize(("count", "words"), [(0, "0 bytes"), (999, "999 bytes"), (4_200_000, "4.2 MB")])
-def test_sizes_are_said_in_round_units(count, words):
-    assert size(count) == words

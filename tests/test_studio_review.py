@@ -19,7 +19,7 @@ from annotations.queue.assignment import claim
 from annotations.queue.audit import trail
 from annotations.queue.gold_items import set_use
 from annotations.queue.progress import changes_since, project_answers, project_counts
-from annotations.queue.review import decide, restore_revision, returned
+from annotations.queue.review import decide, restore_revision, returned, send_back
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
@@ -196,6 +196,42 @@ def test_the_trail_says_everything_and_any_revision_comes_back(store, handlers):
     assert "Choose the revision" in handlers.restore("t0", None, visit()).note
     assert "no revision 999" in handlers.restore("t0", 999, visit()).note
     assert "no trajectory" in handlers.look("gone", visit()).trail
+
+
+@ON_SQLITE
+def test_a_revision_that_the_newest_repeats_is_said_to_count_only_where_the_newest_is_submitted(store, handlers):
+    items = filled(store)
+    send_back(store, items[1], "ann", "me", "Look again.", to_others=False)
+    *_, given, taken_back = store.history("t1", segment=2, annotator="ann")
+    assert (given.status, taken_back.status) == (Status.SUBMITTED, Status.UNFINISHED)
+    told = handlers.restore("t1", taken_back.id, visit()).note
+    assert f"Revision {taken_back.id} is the newest, which is unfinished and does not count." in told
+    assert len(store.history("t1", segment=2, annotator="ann")) == 2
+    told = handlers.restore("t1", given.id, visit()).note
+    assert f"Revision {given.id} counts again as revision" in told
+    told = handlers.restore("t1", taken_back.id, visit()).note
+    assert f"Revision {taken_back.id} is the newest again, unfinished, as revision" in told
+    newest = store.history("t1", segment=2, annotator="ann")[-1]
+    told = handlers.restore("t1", taken_back.id, visit()).note
+    assert f"says what the newest, {newest.id}, says, which is unfinished and does not count." in told
+    store.annotate(Annotation("t0", 2, "bob", {}, Status.DISCARDED, project="team"))
+    told = handlers.restore("t0", store.history("t0", segment=2, annotator="bob")[-1].id, visit()).note
+    assert "which is discarded and does not count. Choose one that was submitted." in told
+
+
+@ON_SQLITE
+def test_a_decision_that_the_newest_repeats_counts_already(store, handlers):
+    filled(store)
+    case = handlers.start(visit(project="team")).case
+    decided(handlers, case, "yes")
+    [first, *_] = store.history("t1", segment=2, annotator="me")
+    assert f"counts already, by revision {first.id}." in handlers.restore("t1", first.id, visit()).note
+    decided(handlers, replace(case, key="again"), "no")
+    assert f"Revision {first.id} counts again" in handlers.restore("t1", first.id, visit()).note
+    newest = store.history("t1", segment=2, annotator="me")[-1]
+    assert newest.decision is first.decision is not None
+    for number in (first.id, newest.id):
+        assert f"counts already, by revision {newest.id}." in handlers.restore("t1", number, visit()).note
 
 
 @ON_SQLITE

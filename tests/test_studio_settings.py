@@ -1,6 +1,7 @@
 """Settings: read once, wrong ones refused with a hint."""
 
 import os
+import pkgutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pytest
 import yaml
 from thoroughness import few
 
+import app
+from annotations.errors import BackupError, DirectoryError, DiskFullError
 from annotations.schema.project import Role
 from annotations.store.store import open_store
 from studio.auth.identity import Identity, identity_of, owner_name, require
@@ -164,6 +167,19 @@ def test_what_is_being_started_is_said_before_anything_heavy_is_imported():
         "Aha Studio is starting: libraries, then embedded, sft, painter …",
         "imported:",
     ]
+
+
+@pytest.mark.parametrize("error", [SettingsError, DirectoryError, BackupError, DiskFullError])
+def test_what_cannot_be_started_with_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, error: type[Exception]):
+    def serve(settings: Settings) -> None:
+        raise error("no room; make some")
+
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    monkeypatch.setattr(Settings, "check", lambda settings: None)
+    monkeypatch.setattr(pkgutil, "resolve_name", lambda name: serve)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == "Aha Studio cannot start: no room; make some"
 
 
 def test_a_port_that_is_taken_is_told_before_anything_heavy_is_imported():

@@ -1,20 +1,16 @@
 """What stands before the pages, over real HTTP: hosts, origins, routes, sizes, limits, headers; a session's cost."""
 
-import errno
 import json
 import logging
 import os
 import re
-import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import uuid4
 
 import gradio as gr
@@ -23,7 +19,6 @@ import pytest
 from running_app import free_port
 
 from annotations.auth.accounts import add, person
-from annotations.errors import NoRoomError
 from annotations.schema.project import Role
 from annotations.scratch_folders import scratch_folder
 from annotations.store.store import Store, open_store
@@ -340,20 +335,6 @@ def test_what_a_killed_process_unpacked_is_removed_at_the_next_start(tmp_path: P
     with scratch_folder() as mine:
         assert len([*tmp_path.iterdir()]) == 2
         assert temp_files.process_folder() == tmp_path / "chosen" and [*tmp_path.iterdir()] == [Path(mine)]
-
-
-def test_a_full_disk_of_temporary_folders_is_named_and_other_errors_stay_what_they_are(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(OSError, match="No space left on device"), scratch_folder(), open("/dev/full", "w") as full:
-        full.write("x")  # of another disk
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=0))
-    for error in (OSError(errno.ENOSPC, "No space left on device"), sqlite3.OperationalError("disk is full")):
-        said = f"{tmp_path} is full; make room there, or name another temporary folder in TMPDIR"
-        with pytest.raises(NoRoomError, match=said), scratch_folder():
-            raise error
-    with pytest.raises(ValueError), scratch_folder():
-        raise ValueError
-    assert not [*tmp_path.iterdir()]
 
 
 def test_a_visitor_who_asks_too_much_is_told_and_others_are_not_slowed(client, studio, monkeypatch, store: Store):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import lzma
 import shutil
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from annotations.errors import ImportingError, NoRoomError
-from annotations.scratch_folders import scratch_folder
+from annotations.errors import ImportingError
+from annotations.scratch_folders import disk_full, parent_of_scratch, raise_disk_full, scratch_folder
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".tar")
 MOST_FILES = 200_000
@@ -51,7 +50,10 @@ class UnpackedFolder:
 
 @contextmanager
 def unpacked(files: Sequence[Path]) -> Iterator[list[UnpackedFolder]]:
-    """A folder for each zip, and one for all other files, which are removed afterwards. Raises ImportingError."""
+    """A folder for each zip, and one for all other files, which are removed afterwards.
+
+    Raises ImportingError, and DiskFullError where the disk of temporary folders is full.
+    """
     with scratch_folder() as name:
         places, unpacked_bytes = [], 0
         loose = UnpackedFolder(Path(name) / "files", "", {file.name: file for file in files})
@@ -74,18 +76,22 @@ def _copy(file: Path, folder: Path) -> None:
 
 
 def unpack(file: Path, folder: Path, room: int = MOST_BYTES) -> int:
-    """How many bytes were unpacked. Raises ImportingError for a zip that is damaged, locked, or holds too much."""
+    """Unpack a zip into a new folder inside one of `scratch_folder`; how many bytes were unpacked.
+
+    Raises ImportingError for a zip that is damaged, locked, or holds too much; DiskFullError for one that would take
+    more than half of what is free on the disk of the folder, or that fills it.
+    """
     folder.mkdir(parents=True)
     try:
-        with zipfile.ZipFile(file) as archive:
+        with raise_disk_full(folder), zipfile.ZipFile(file) as archive:
             entries = _entries(file, archive)
             limit = min(room, max(FREE_BYTES, MOST_RATIO * file.stat().st_size))
             if (size := sum(entry.file_size for _, entry in entries)) > limit:
                 raise _too_large(file, size, limit)
             if size > (free := shutil.disk_usage(folder).free // 2):
-                raise NoRoomError(
+                raise disk_full(
                     f"{file.name} unpacks to {size:,} bytes, wanted at most half of the {2 * free:,} that are free in "
-                    f"{tempfile.gettempdir()}; make room there, or name another temporary folder in TMPDIR"
+                    f"{parent_of_scratch(folder)}"
                 )
             done = 0
             for path, entry in entries:

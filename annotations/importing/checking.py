@@ -22,7 +22,7 @@ from annotations.importing.source_tables import TableSource
 from annotations.pictures import trajectory_pictures
 from annotations.pictures.images import PngFile
 from annotations.schema.imported_record import Record
-from annotations.scratch_folders import no_room_told
+from annotations.scratch_folders import raise_disk_full
 from annotations.store import imported_records, trajectories
 from annotations.store.imported_records import PreparedRecord
 from annotations.store.store import Store
@@ -86,11 +86,15 @@ def reader_of(format: str) -> ModuleType:
 
 
 def check(store: Store, job: CheckJob, on_progress: OnProgress) -> CheckOutcome:
-    """Read and check every row of the job. Raises ImportingError for a file that cannot be read at all."""
+    """Read and check every row of the job.
+
+    Raises ImportingError for a file that cannot be read at all, DiskFullError where `job.file` cannot be written for
+    want of room.
+    """
     total = job.rows
     if job.file is None:
         return _check(store, job, None, total, on_progress)
-    with no_room_told(job.file.parent), job.file.open("wb") as file:
+    with raise_disk_full(job.file.parent), job.file.open("wb") as file:
         return _check(store, job, file, total, on_progress)
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]  # where `annotations` and `model` are found
 def check_in_process(store: Store, job: CheckJob, on_progress: OnProgress) -> CheckOutcome:
     """As `check`, in a process of its own, which is ended with whatever `on_progress` raises.
 
-    Raises ImportingError where the process ends before it has answered.
+    Raises ImportingError where the process ends before it has answered, and what `check` raises.
     """
     database = store.database
     url = database.url and database.url.render_as_string(hide_password=False)
@@ -49,7 +49,7 @@ def _absolute(job: CheckJob) -> CheckJob:
         replace(source, path=source.path.absolute(), images=source.images and source.images.absolute())
         for source in job.sources
     )
-    return replace(job, sources=sources, file=job.file and job.file.resolve())
+    return replace(job, sources=sources, file=job.file and job.file.absolute())
 
 
 def _followed(process: subprocess.Popen[bytes], on_progress: OnProgress) -> CheckOutcome:

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from datasets import IterableDataset, get_dataset_split_names, load_dataset
 from datasets.table import embed_table_storage
 
-from annotations.errors import ImportingError
+from annotations.errors import DiskFullError, ImportingError
 from annotations.importing.source_tables import TableSource
-from annotations.scratch_folders import scratch_folder
+from annotations.scratch_folders import raise_disk_full, scratch_folder
 
 AT_ONCE = 64  # rows with pictures in memory
 
@@ -29,13 +29,16 @@ def streamed(
 ) -> Iterator[TableSource]:
     """The rows of a split (the first, where none is named) as a file, which is removed afterwards.
 
-    Raises ImportingError for what cannot be loaded.
+    Raises ImportingError for what cannot be loaded, DiskFullError where the disk of temporary folders is full.
     """
     with scratch_folder() as folder:
         file = Path(folder) / "rows.parquet"
         try:
-            split = split or get_dataset_split_names(name)[0]
-            _write(load_dataset(name, split=split, streaming=True).decode(False), file, on_progress)
+            with raise_disk_full(file.parent, writes_elsewhere=True):  # `datasets` has a cache of its own
+                split = split or get_dataset_split_names(name)[0]
+                _write(load_dataset(name, split=split, streaming=True).decode(False), file, on_progress)
+        except DiskFullError:
+            raise
         except Exception as error:  # of whatever the library, the Hub or the data set's files say
             raise ImportingError(f"the data set {name[:200]} cannot be loaded: {str(error)[:300]}") from error
         yield TableSource(file, Path(name) if Path(name).is_dir() else None, f"{name} ({split})")

@@ -86,7 +86,7 @@ def bring_in(
     `images` is where records' pictures lie, `drawn_by` the model that drew them, `columns` a mapping of a table
     to the format `folder`; from `bytes_in_process` on files are checked in a process of their own, which takes
     a second to start. Raises ImportingError for an unknown format, for a file that cannot be read at all, while another
-    import is under way, and where somebody stops it.
+    import is under way, and where somebody stops it; DiskFullError where the disk of temporary folders is full.
     """
     with _sources(source, format, images, columns) as (sources, format), scratch_folder() as folder:
         batch = BatchName(uuid4().hex, _name(source, sources), format)

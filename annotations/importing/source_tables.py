@@ -32,7 +32,7 @@ class TableSource:
 def laid_out(files: Sequence[Path], format: str) -> Iterator[list[TableSource]]:
     """What uploaded files hold: the tables of each zip with its own pictures, a table beside zips with all of theirs.
 
-    Raises ImportingError.
+    Raises ImportingError and DiskFullError.
     """
     if not files:
         raise ImportingError("got no file; choose the file with the records, and their pictures with it")

@@ -6,18 +6,22 @@ UNITS = ("bytes", "kB", "MB", "GB", "TB")
 def size(count: float) -> str:
     """“4.2 MB”."""
     unit = 0
-    while count >= 1000 and unit < len(UNITS) - 1:
+    while round(count, 1) >= 1000 and unit < len(UNITS) - 1:
         count, unit = count / 1000, unit + 1
     return f"{count:.1f} {UNITS[unit]}" if unit else f"{count:.0f} {UNITS[unit]}"
 
 
 def duration(seconds: float) -> str:
-    """“40 s”, “12 min”, “3.5 h”, “2.1 days”."""
-    if seconds < 90:
+    """“40 s”, “1.7 min”, “12 min”, “3.5 h”, “2.1 days”: rounded to less than 90 s, 90 min, 48 h. Negative: “0 s”."""
+    seconds = max(0.0, seconds)
+    minutes, hours = seconds / 60, seconds / 3600
+    if round(seconds) < 90:
         return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+    if round(minutes, 1) < 10:
+        return f"{minutes:.1f} min"
+    if round(minutes) < 90:
+        return f"{minutes:.0f} min"
+    return f"{hours:.1f} h" if round(hours, 1) < 48 else f"{hours / 24:.1f} days"
 
 
 def people(count: int) -> str:

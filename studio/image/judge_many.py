@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from annotations.errors import AnnotationsError, ImportingError, NoRoomError, redact_paths
+from annotations.errors import AnnotationsError, DiskFullError, ImportingError, redact_paths
 from annotations.importing import csv_files
 from annotations.importing.archives import UnpackedFolder, unpacked
 from annotations.importing.formats.folder import KNOWN, NAMES
@@ -64,7 +64,7 @@ def batch(files: Sequence[Path]) -> Iterator[list[ImageAndPrompt]]:
     try:
         with unpacked(files) as places:
             yield [replace(pair, upload=_upload_of(pair, places)) for pair in pairs_of(places)]
-    except (ImportingError, NoRoomError) as error:
+    except (DiskFullError, ImportingError) as error:
         raise BatchError(redact_paths(error)) from error
 
 

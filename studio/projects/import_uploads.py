@@ -18,7 +18,7 @@ def import_uploads(store: Store, files: Sequence[Path], format: str, **options: 
     """`bring_in` of uploaded files, with its options; they are removed afterwards, done, failed or stopped.
 
     They stay, for whoever decides next, where bad rows kept all from being stored and where another import is under
-    way. Raises ImportingError.
+    way. Raises what `bring_in` raises.
     """
     kept = False
     try:

@@ -18,7 +18,7 @@ from annotations.metrics.quality import Disagreement
 from annotations.queue import audit, gold_items, review
 from annotations.queue.flags import LONGEST
 from annotations.queue.progress import project_answers, project_counts
-from annotations.schema.annotation import REFLECTIONS, Annotation
+from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.project import ItemPurpose, Project, Role
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.store.store import Store
@@ -212,7 +212,7 @@ class ReviewHandlers(PageHandlers):
         return unchanged(ReviewView, **self._trail(user, _id_in(trajectory)))
 
     def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> ReviewView:
-        """Write what a revision said once more, as its writer's newest."""
+        """Write what a revision said once more, as its writer's newest, unless the newest says the same already."""
         user = self.require(Role.REVIEWER, request)
         id = _id_in(trajectory)
         try:
@@ -222,11 +222,12 @@ class ReviewHandlers(PageHandlers):
             if (number := whole_number(revision)) not in known:
                 raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
             if (newest := _same_as_newest(known, number)) is not None:
-                return stay(ReviewView, f"What revision {number} says counts already, by revision {newest}.")
+                return stay(ReviewView, _said_already(number, known[newest]))
             again = review.restore_revision(self.store, number, key=uuid4().hex, by=user.name)
         except AnnotationsError as error:
             return stay(ReviewView, redact_paths(error))
-        note = success_notice(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
+        counts = "counts again" if again.status is Status.SUBMITTED else f"is the newest again, {again.status},"
+        note = success_notice(f"Revision {number} {counts} as revision {again.id}. Nothing was overwritten.")
         return unchanged(ReviewView, **self._trail(user, id) | {"note": note})
 
     def _show(self, user: Identity, project_id: str | None, item: int | None) -> ReviewView:
@@ -333,6 +334,14 @@ def _same_as_newest(known: Mapping[int, Annotation], revision: int) -> int | Non
     newest = max(id for id, other in known.items() if place(other) == place(old))
     said = attrgetter("answers", "status", "decision")
     return newest if said(known[newest]) == said(old) else None
+
+
+def _said_already(revision: int, newest: Annotation) -> str:
+    """Why `revision` need not be restored: `newest` says the same, which counts only once it is submitted."""
+    if newest.status is Status.SUBMITTED:
+        return f"What revision {revision} says counts already, by revision {newest.id}."
+    same = "is the newest" if newest.id == revision else f"says what the newest, {newest.id}, says"
+    return f"Revision {revision} {same}, which is {newest.status} and does not count. Choose one that was submitted."
 
 
 def _newest(answers: ProjectAnswers, *, without: str | None = None) -> int:
