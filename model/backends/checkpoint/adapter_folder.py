@@ -60,7 +60,8 @@ class AdapterFolder:
                 raise CheckpointError(f"{self.folder}: {name}: got a change of {got}, {self.base} has {expected}")
 
     def merged(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-        """The base's tensors, with the adapter in them."""
+        """The base's tensors, with the adapter in them; changes of other layers, which `check_layers` refuses, are left
+        out."""
         for name, tensor in tensors:
             yield name, self.changes[name].applied(tensor) if name in self.changes else tensor
 
