@@ -40,7 +40,8 @@ def evaluate(backend: Backend, arguments: argparse.Namespace, recorded: Recorded
     """Everything about one checkpoint, by split and with or without the thought."""
     results: Results = {}
     sampling = chosen(backend, arguments)
-    ways = [replace(sampling, thinks=thinks) for thinks in ((True, False) if backend.sampling.thinks else (False,))]
+    thinks = backend.sampling.thinks and not arguments.no_thought
+    ways = [replace(sampling, thinks=thinks) for thinks in ((True, False) if thinks else (False,))]
     after_no = arguments.plan_after_no and backend.sampling.thinks
     drawn = [*ways, replace(sampling, thinks=False, thinks_after_no=True)] if after_no else ways
     for split, prompts in test_prompts(arguments).items():

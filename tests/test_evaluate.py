@@ -184,3 +184,12 @@ def test_the_command_prints_the_ways_of_drawing(tiny_checkpoint: Path):
     assert found["GenEval-like, without the thought"]["drawing follows thought"]["value"] is None
     assert found["GenEval-like, thinking first"]["first draft"]["prompts"] == 6
     assert set(GENEVAL) <= {name.strip() for name in found["GenEval-like, thinking first"]}
+
+
+def test_without_thoughts_nothing_is_drawn_after_one(tiny_checkpoint: Path):
+    done = run(
+        "model.evaluate", "--checkpoint", tiny_checkpoint, "--prompts", "6", "--rounds", "1", "--no-thought", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads(done.stdout).values()
+    assert list(found) == ["GenEval-like, without the thought"]
