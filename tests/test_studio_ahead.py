@@ -1,6 +1,7 @@
 """What the Annotate page has fetched ahead: the same as would have come, and never what is no longer so."""
 
 import dataclasses
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -72,14 +73,15 @@ def test_what_was_fetched_ahead_is_what_would_have_come(tmp_path, segments):
 
 
 def work_through(handlers: AnnotateHandlers, request: SimpleNamespace, *, ahead: bool) -> list[AnnotateView]:
-    """All that is shown until nothing waits, without the keys, which are another each time."""
+    """All that is shown until nothing waits, without the keys and the pace, which are another each time."""
     view, views = handlers.start(request), []
     while view.token:
         if ahead:
             prepare(handlers, view, request)
         view = submit(handlers, view, request)
         shown = view.sheet and view.sheet | {"key": ""}
-        views.append(view._replace(token=view.token and ItemToken.read(view.token)[:2], sheet=shown))
+        token, progress = view.token and ItemToken.read(view.token)[:2], re.sub(r", [^<]+ each", "", view.progress)
+        views.append(view._replace(token=token, sheet=shown, progress=progress))
     return views
 
 

@@ -193,4 +193,4 @@ def test_the_page_says_how_old_the_last_backup_is(store: Store, tmp_path: Path):
     assert "No backup" in gallery.backed_up(store, target, now)
     make(store.database.directory, target.backup)
     assert "3 min ago" in gallery.backed_up(store, target, now + timedelta(minutes=3))
-    assert "5.0 h ago" in gallery.backed_up(store, target, now + timedelta(hours=5, minutes=2))
+    assert "5 h ago" in gallery.backed_up(store, target, now + timedelta(hours=5, minutes=2))

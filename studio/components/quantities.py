@@ -12,16 +12,14 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """“40 s”, “1.7 min”, “12 min”, “3.5 h”, “2.1 days”: rounded to less than 90 s, 90 min, 48 h. Negative: “0 s”."""
+    """“40 s”, “1.7 min”, “12 min”, “3.5 h”, “2 days”: rounded to less than 90 s, 90 min, 48 h. Negative: “0 s”."""
     seconds = max(0.0, seconds)
     minutes, hours = seconds / 60, seconds / 3600
     if round(seconds) < 90:
         return f"{seconds:.0f} s"
-    if round(minutes, 1) < 10:
-        return f"{minutes:.1f} min"
     if round(minutes) < 90:
-        return f"{minutes:.0f} min"
-    return f"{hours:.1f} h" if round(hours, 1) < 48 else f"{hours / 24:.1f} days"
+        return f"{round(minutes, 1 if minutes < 10 else None):g} min"
+    return f"{round(hours, 1):g} h" if round(hours, 1) < 48 else f"{round(hours / 24, 1):g} days"
 
 
 def people(count: int) -> str:
