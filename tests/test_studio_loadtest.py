@@ -88,6 +88,7 @@ async def followed_at_the_other(studios: cluster.Cluster) -> tuple[VisitResult, 
         return own, seen
 
 
+@pytest.mark.thorough
 def test_annotators_of_two_studios_behind_a_proxy_go_on_at_the_other_where_one_is_killed(postgres):
     address = postgres.format(name="studio")
     with postgres_server.emptied_afterwards(address):
