@@ -1,23 +1,26 @@
 """The plain loops that training is measured against compute what the trainer computes."""
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from commands import run
 
 from model.backends.janus import Janus
 from model.decoding.load_for_inference import open_checkpoint
 from model.training.batch import collate
-from model.training.benchmark.__main__ import own_log_prob, step_rates, unrewarded
+from model.training.benchmark.__main__ import own_log_prob, step_rates, unrewarded, weighted_loss
 from model.training.benchmark.plain_loop import PlainLoop
 from model.training.benchmark.staged_rollouts import StagedRollouts
 from model.training.benchmark.workloads import drawings, reflections, supervised
 from model.training.policy import Policy
 from model.training.preferences.reference import referenced
 from model.training.rollouts import GroupStart, Prompt, roll_out
-from model.training.sft import CrossEntropy
+from model.training.sft import KIND_WEIGHTS, CrossEntropy
+from model.training.training_sequences import TokenKind
 
 
 @pytest.fixture
@@ -63,3 +66,17 @@ def test_rollouts_drawn_again_stage_after_stage_have_the_trainers_log_probabilit
 
 def test_a_step_takes_from_one_fetch_to_the_next_while_the_data_after_it_are_made():
     assert step_rates([0.0, 0.1, 5.1, 7.1], [10, 20, 30, 40]) == [20 / 2.0]
+
+
+def test_kinds_that_no_sequence_has_add_nothing_to_the_loss():
+    assert weighted_loss({"codes": 2.0}) == 2.0 * KIND_WEIGHTS[TokenKind.CODE]
+
+
+@pytest.mark.thorough
+def test_the_command_measures_every_method(tiny_checkpoint: Path):
+    few = ("--steps", "1", "--repeats", "1", "--prompts", "1", "--group", "2")
+    done = run("model.training.benchmark", "--checkpoint", tiny_checkpoint, *few, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout[done.stdout.index('{\n  "machine"') :])["figures"]
+    assert len(found) == 5
+    assert all(each["agreement"] < 1e-4 for each in found)

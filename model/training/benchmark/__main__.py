@@ -241,8 +241,8 @@ def padded_length(janus: Janus, sequences: Sequence[TrainingSequence], at_once: 
 
 
 def weighted_loss(row: dict[str, Any]) -> float:
-    """The loss of fine-tuning by its logged parts."""
-    return sum(weight * row[kind] for kind, weight in sft.KIND_WEIGHTS.items())
+    """The loss of fine-tuning by its logged parts: of kinds that no sequence has, there is none."""
+    return sum(weight * row.get(kind, 0.0) for kind, weight in sft.KIND_WEIGHTS.items())
 
 
 def apart(first: float, second: float) -> float:

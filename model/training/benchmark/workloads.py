@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from model.backends.janus import Janus
 from model.training.preferences.reference import ReferencedRow
-from model.training.training_sequences import TrainingSequence, draw, judge
+from model.training.training_sequences import JudgedDraft, TrainingSequence, draw, judge
 from model.training.world_data.world_sequences import reflect, world_source
 from model.world.defects import spoil
 from model.world.language import write
@@ -13,6 +13,8 @@ from model.world.random_scenes import sample_scene
 from model.world.scene import render
 from model.world.splits import sample_training
 from model.world.sprites import patch_codes
+
+SECOND_IMAGES = 0.25  # share of the judged drawings, as in fine-tuning
 
 
 def supervised(janus: Janus, seed: int, step: int, batch: int) -> list[TrainingSequence]:
@@ -22,7 +24,8 @@ def supervised(janus: Janus, seed: int, step: int, batch: int) -> list[TrainingS
 
 
 def reflections(janus: Janus, seed: int, count: int) -> list[ReferencedRow]:
-    """Pairs of reflections on a wrong drawing: the true reason is preferred to that of another drawing."""
+    """Pairs of reflections on a wrong drawing, SECOND_IMAGES of them the second of a trajectory: the true reason
+    is preferred to that of another drawing."""
     rng = random.Random(f"{seed} pairs of reflections")
     rows: list[ReferencedRow] = []
     for _ in range(count):
@@ -32,7 +35,9 @@ def reflections(janus: Janus, seed: int, count: int) -> list[ReferencedRow]:
         true = reflect(rng, description, wrong)
         other = reflect(rng, description, spoil(rng, description, scene)[1])
         false = other if other != true else reflect(rng, description, render(scene))
-        rows.append(ReferencedRow(tuple(judge(janus, prompt, [], wrong, words) for words in (true, false))))
+        first = spoil(rng, description, scene)[1]
+        earlier = [JudgedDraft(reflect(rng, description, first), image=first)] if rng.random() < SECOND_IMAGES else []
+        rows.append(ReferencedRow(tuple(judge(janus, prompt, earlier, wrong, words) for words in (true, false))))
     return rows
 
 
