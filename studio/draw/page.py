@@ -310,7 +310,7 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
         prompt = gr.Textbox(
             show_label=False,
             label="What to draw",
-            placeholder=f"For example: {EXAMPLES[1].prompt}",
+            placeholder="For example: three hearts",  # in one line on a telephone, too
             lines=1,
             max_lines=4,
             container=False,
