@@ -5,7 +5,7 @@ Draw, follow a changed plan, judge, redraw and edit, endlessly and from a seed. 
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -44,7 +44,11 @@ def world_sequences(
 ) -> Iterator[tuple[str, TrainingSequence]]:
     """(task, sequence) without end; `own` are a model's own drafts."""
     shares = [getattr(mix, task) for task in _MAKERS]
-    right, wrong = ([draft for draft in own if draft.right is kind] for kind in (True, False))
+    wrong = [draft for draft in own if not draft.right]
+    right: dict[int, list[PolicyDraft]] = {}  # by how many images were before them
+    for draft in own:
+        if draft.right:
+            right.setdefault(len(draft.earlier), []).append(draft)
     while True:
         [task] = rng.choices(list(_MAKERS), shares)
         if task in _OWN_MAKERS and right and wrong and rng.random() < mix.on_policy:
@@ -146,7 +150,9 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, after, thought))
 
 
-def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
+def _redraw_own(
+    janus, rng, mix, right: Mapping[int, Sequence[PolicyDraft]], wrong: Sequence[PolicyDraft]
+) -> TrainingSequence:
     """A right image in the place of a wrong draft, after the drafts and reflections before it."""
     own = rng.choice(wrong)
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
@@ -231,11 +237,14 @@ def _judge_stage(janus, rng, mix) -> TrainingSequence:
     return judge(janus, write(description), [], seen, YES if right else NO, auxiliary, ends=False)
 
 
-def _judge_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
+def _judge_own(
+    janus, rng, mix, right: Mapping[int, Sequence[PolicyDraft]], wrong: Sequence[PolicyDraft]
+) -> TrainingSequence:
     """The reflection on a draft; at every place in a trajectory as many drafts are right as wrong."""
     draft = rng.choice(wrong)
-    alike = [each for each in right if len(each.earlier) == len(draft.earlier)] if rng.random() < 0.5 else []
-    draft = rng.choice(alike) if alike else draft
+    alike = right.get(len(draft.earlier))
+    if rng.random() < 0.5 and alike:
+        draft = rng.choice(alike)
     before = [JudgedDraft(each.reflection, image=noisy(rng, each.image, mix.noise)) for each in draft.earlier]
     return _judged(janus, rng, mix, draft.description, before, draft.image)
 
